@@ -1,0 +1,1 @@
+// A shared library needs one source of its own; everything in it comes from the layers.

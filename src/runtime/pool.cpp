@@ -1,0 +1,240 @@
+// Submitting, taking and giving back. Threads, sleep and wake: pool_threads.cpp. The process's one pool: pool_instance.cpp.
+#include "offloop/runtime/pool.h"
+
+#include <algorithm>
+
+#include "offloop/runtime/clock.h"
+#include "pool_impl.h"
+
+namespace offloop::runtime {
+
+bool Pool::submit(Work* first, std::size_t n) noexcept {
+  Impl& s = *impl_;
+  if (s.closed.load(std::memory_order_acquire)) return false;
+  const std::int64_t now = now_ns();
+  // The inbox is newest first, so the chain is turned round while its works are marked.
+  std::int64_t cost = 0;
+  Work* top = nullptr;
+  Work* work = first;
+  for (std::size_t i = 0; i < n; ++i) {
+    Work* next = static_cast<Work*>(work->next);
+    if (work->submitted_ns == 0) work->submitted_ns = now;
+    work->phase.store(Phase::kQueued, std::memory_order_relaxed);  // published by the push below
+    cost += work->cost_ns;
+    work->next = top;
+    top = work;
+    work = next;
+  }
+  s.backlog_ns.fetch_add(cost, std::memory_order_relaxed);
+  Work* head = s.inbox.load(std::memory_order_relaxed);
+  do {
+    first->next = head;
+  } while (!s.inbox.compare_exchange_weak(head, top, std::memory_order_seq_cst, std::memory_order_relaxed));
+  s.wake_if_behind();
+  return true;
+}
+
+void Pool::Impl::take_inbox() noexcept {
+  Work* newest = inbox.exchange(nullptr, std::memory_order_seq_cst);
+  PortItem* oldest = nullptr;
+  while (newest != nullptr) {
+    Work* next = static_cast<Work*>(newest->next);
+    newest->next = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest != nullptr) {
+    Work* work = static_cast<Work*>(oldest);
+    oldest = oldest->next;
+    enqueue(work);
+  }
+}
+
+void Pool::Impl::enqueue(Work* work) noexcept {
+  Group* group = work->group;
+  work->next = nullptr;
+  if (group->last_ == nullptr) {
+    group->first_ = work;
+  } else {
+    group->last_->next = work;
+  }
+  group->last_ = work;
+  ++group->waiting_;
+  ++waiting;
+  make_ready(group);
+}
+
+void Pool::Impl::make_ready(Group* group) noexcept {
+  if (group->ready_ || group->waiting_ == 0) return;
+  if (group->max_workers != 0 && group->workers_ >= group->max_workers) return;
+  group->ready_ = true;
+  group->ready_next_ = nullptr;
+  if (ring_last == nullptr) {
+    ring_first = group;
+  } else {
+    ring_last->ready_next_ = group;
+  }
+  ring_last = group;
+  runnable.fetch_add(1, std::memory_order_seq_cst);
+}
+
+Group* Pool::Impl::next_ready() noexcept {
+  Group* group = ring_first;
+  if (group == nullptr) return nullptr;
+  ring_first = group->ready_next_;
+  if (ring_first == nullptr) ring_last = nullptr;
+  group->ready_ = false;
+  runnable.fetch_sub(1, std::memory_order_seq_cst);
+  return group;
+}
+
+/// Moves up to `lanes` waiting works into the quantum; what was stopped while it waited ends here. Returns their cost.
+std::int64_t Pool::Impl::fill(Quantum& q, Group* group, unsigned lanes) noexcept {
+  std::int64_t cost = 0;
+  while (q.count < lanes && group->first_ != nullptr) {
+    Work* work = group->first_;
+    group->first_ = static_cast<Work*>(work->next);
+    if (group->first_ == nullptr) group->last_ = nullptr;
+    --group->waiting_;
+    --waiting;
+    cost += work->cost_ns;
+    q.works[q.count++] = work;
+    Phase expected = Phase::kQueued;
+    if (!work->phase.compare_exchange_strong(expected, Phase::kRunning, std::memory_order_acq_rel) || work->stop_requested()) {
+      q.end(q.count - 1, Outcome::kStopped);
+    }
+  }
+  held -= q.account();
+  return cost;
+}
+
+bool Pool::acquire(Quantum& q) noexcept {
+  Impl& s = *impl_;
+  std::int64_t cost = 0;
+  {
+    const std::lock_guard lock(s.mutex);
+    s.take_inbox();
+    Group* group = s.next_ready();
+    while (group != nullptr && group->waiting_ == 0) group = s.next_ready();  // emptied by a refill meanwhile
+    if (group == nullptr) return false;
+    const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
+    q.group_ = group;
+    q.limit_ = std::max(1U, group->lanes_to_take(group->waiting_ + group->held_, workers));
+    cost = s.fill(q, group, q.limit_);
+    ++group->workers_;
+    s.make_ready(group);
+  }
+  s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
+  s.wake_if_behind();
+  q.flush();
+  q.mark_started(0);
+  q.worker_.quanta.add(1);
+  return true;
+}
+
+void Pool::give_back(Quantum& q) noexcept {
+  Impl& s = *impl_;
+  q.flush();
+  std::int64_t cost = 0;
+  {
+    const std::lock_guard lock(s.mutex);
+    Group* group = q.group_;
+    --group->workers_;
+    const unsigned unfinished = q.count;
+    q.count = 0;
+    s.held -= q.account();
+    for (unsigned i = 0; i < unfinished; ++i) {
+      Work* work = q.works[i];
+      cost += work->cost_ns;
+      // release: the canceller that takes it from here may free the input that this worker has read.
+      work->phase.store(Phase::kQueued, std::memory_order_release);
+      s.enqueue(work);
+    }
+    s.make_ready(group);  // it may have been at its limit of workers
+  }
+  if (cost != 0) s.backlog_ns.fetch_add(cost, std::memory_order_relaxed);
+}
+
+unsigned Quantum::worker_index() const noexcept { return worker_.index; }
+
+unsigned Quantum::refill() noexcept {
+  Pool::Impl& s = *pool_.impl_;
+  // Two loads on the way when nothing waits: the common end of a burst must not cost a lock.
+  if (s.inbox.load(std::memory_order_relaxed) == nullptr && s.runnable.load(std::memory_order_relaxed) == 0) return 0;
+  const unsigned before = count;
+  std::int64_t cost = 0;
+  {
+    const std::lock_guard lock(s.mutex);
+    s.take_inbox();
+    const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
+    limit_ = std::max(1U, group_->lanes_to_take(group_->waiting_ + group_->held_, workers));
+    cost = s.fill(*this, group_, limit_);
+  }
+  s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
+  mark_started(before);
+  return count - before;
+}
+
+/// Brings the group's count of held works up to date. Returns by how many it fell (modulo 2^64 when it grew).
+std::uint64_t Quantum::account() noexcept {
+  const std::uint64_t fell = std::uint64_t{accounted_} - count;
+  group_->held_ += count;
+  group_->held_ -= accounted_;
+  accounted_ = count;
+  return fell;
+}
+
+void Quantum::mark_started(unsigned from) noexcept {
+  if (from == count) return;
+  const std::int64_t now = now_ns();
+  for (unsigned i = from; i < count; ++i) {
+    if (works[i]->started_ns != 0) continue;
+    works[i]->started_ns = now;
+    worker_.queue_ns.record(now - works[i]->submitted_ns);
+  }
+  worker_.lanes.add(count - from);
+}
+
+void Quantum::release(unsigned i) noexcept { works[i] = works[--count]; }
+
+void Quantum::end(unsigned i, Outcome outcome) noexcept {
+  Work* work = works[i];
+  works[i] = works[--count];
+  work->outcome = outcome;
+  work->next = nullptr;
+  if (ended_last_ == nullptr) {
+    ended_first_ = work;
+  } else {
+    ended_last_->next = work;
+  }
+  ended_last_ = work;
+}
+
+void Quantum::flush() noexcept {
+  if (ended_first_ == nullptr) return;
+  const std::int64_t now = now_ns();
+  PortItem* item = ended_first_;
+  ended_first_ = ended_last_ = nullptr;
+  // Runs of works for the same sink go as one chain, newest first, so that a burst is one push and one wake.
+  while (item != nullptr) {
+    Sink* sink = static_cast<Work*>(item)->sink;
+    PortItem* chain = nullptr;
+    PortItem* oldest = item;
+    while (item != nullptr && static_cast<Work*>(item)->sink == sink) {
+      auto* work = static_cast<Work*>(item);
+      item = item->next;
+      switch (work->outcome) {
+        case Outcome::kStopped: worker_.stopped.add(1); break;
+        case Outcome::kError: worker_.failed.add(1); break;
+        default: worker_.done.add(1); break;
+      }
+      if (work->started_ns != 0) worker_.run_ns.record(now - work->started_ns);
+      work->next = chain;
+      chain = work;
+      work->phase.store(Phase::kEnded, std::memory_order_release);
+    }
+    sink->accept(chain, oldest);
+  }
+}
+
+}  // namespace offloop::runtime

@@ -1,0 +1,155 @@
+// The process's one pool: made on first use, made anew after a fork, ended at exit.
+#include <sched.h>
+
+#include <cstdlib>
+
+#include "offloop/runtime/clock.h"
+#include "offloop/runtime/fork.h"
+#include "parking.h"
+#include "pool_impl.h"
+
+namespace offloop::runtime {
+namespace {
+
+// Plain atomics: nothing here has a destructor that could run while a worker still looks at it.
+std::atomic<Pool*> g_pool{nullptr};
+std::atomic<std::uint32_t> g_pool_generation{0};
+std::atomic<bool> g_shut_down{false};
+std::atomic<std::uint32_t> g_threads{0};
+std::atomic<std::uint32_t> g_max_pending{0};
+std::atomic<WhenFull> g_when_full{WhenFull::kWait};
+
+// A lock that a fork cannot leave locked: it holds the generation of its owner plus one, and an older one counts as free.
+std::atomic<std::uint32_t> g_start_lock{0};
+
+class StartLock {
+ public:
+  StartLock() noexcept {
+    const std::uint32_t mine = fork_generation() + 1;
+    while (true) {
+      std::uint32_t seen = g_start_lock.load(std::memory_order_relaxed);
+      if (seen != mine && g_start_lock.compare_exchange_weak(seen, mine, std::memory_order_acquire)) return;
+      ::sched_yield();
+    }
+  }
+  ~StartLock() { g_start_lock.store(0, std::memory_order_release); }
+  StartLock(const StartLock&) = delete;
+  StartLock& operator=(const StartLock&) = delete;
+};
+
+unsigned wanted_threads() noexcept {
+  const unsigned set = g_threads.load(std::memory_order_relaxed);
+  return set != 0 ? set : default_threads();
+}
+
+void exit_handler() { Pool::shutdown(250'000'000); }
+
+}  // namespace
+
+std::atomic<bool> g_stop_all{false};
+
+Pool::Pool() : impl_(new Impl(this)) {}
+
+Pool* Pool::instance_if_started() noexcept {
+  Pool* pool = g_pool.load(std::memory_order_acquire);
+  if (pool != nullptr && g_pool_generation.load(std::memory_order_acquire) == fork_generation()) return pool;
+  return nullptr;
+}
+
+Pool* Pool::instance() noexcept {
+  if (Pool* pool = instance_if_started()) return pool;
+  const StartLock lock;
+  if (Pool* pool = instance_if_started()) return pool;
+  try {
+    Pool* pool = new Pool;
+    if (g_shut_down.load(std::memory_order_acquire)) {
+      pool->impl_->closed.store(true);  // exists only to refuse
+    } else {
+      shutdown_at_exit();
+      if (!pool->impl_->start_threads(wanted_threads())) return nullptr;
+    }
+    g_pool_generation.store(fork_generation(), std::memory_order_release);
+    g_pool.store(pool, std::memory_order_release);
+    return pool;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+Result<Unit> Pool::configure(const PoolOptions& options) {
+  constexpr unsigned kMaxThreads = 1024;
+  if (options.threads > kMaxThreads)
+    return Error(ErrorCode::kInvalidArgument, "threads must be at most 1024, got " + std::to_string(options.threads));
+  if (options.threads != 0) g_threads.store(options.threads, std::memory_order_relaxed);
+  if (options.max_pending != 0) g_max_pending.store(options.max_pending, std::memory_order_relaxed);
+  g_when_full.store(options.when_full, std::memory_order_relaxed);
+  if (options.threads != 0) {
+    if (Pool* pool = instance_if_started(); pool != nullptr && !pool->impl_->closed.load()) {
+      if (!pool->impl_->start_threads(options.threads))
+        return Error(ErrorCode::kOutOfMemory, "no worker thread could be started");
+    }
+  }
+  return Unit{};
+}
+
+PoolOptions Pool::options() noexcept {
+  PoolOptions options;
+  options.threads = wanted_threads();
+  const std::uint32_t set = g_max_pending.load(std::memory_order_relaxed);
+  options.max_pending = set != 0 ? set : 1024 * options.threads;
+  options.when_full = g_when_full.load(std::memory_order_relaxed);
+  return options;
+}
+
+void Pool::shutdown(std::int64_t timeout_ns) noexcept {
+  g_shut_down.store(true, std::memory_order_seq_cst);
+  Pool* pool = instance_if_started();
+  if (pool == nullptr) return;
+  Impl& s = *pool->impl_;
+  // What is queued stays where it is, unreached: its owners are told nothing any more, the process is about to end.
+  s.closed.store(true, std::memory_order_seq_cst);
+  g_stop_all.store(true, std::memory_order_seq_cst);
+  s.wake_all();
+  const std::int64_t until = now_ns() + timeout_ns;
+  while (true) {
+    const std::uint32_t live = s.live.load(std::memory_order_seq_cst);
+    const std::int64_t left = until - now_ns();
+    if (live == 0 || left <= 0) return;
+    futex_wait(&s.live, live, left);
+  }
+}
+
+void Pool::shutdown_at_exit() noexcept { std::atexit(exit_handler); }
+
+unsigned Pool::threads() const noexcept { return impl_->target.load(std::memory_order_relaxed); }
+
+PoolStats Pool::stats() const noexcept {
+  PoolStats sum;
+  Impl& s = *impl_;
+  sum.threads = threads();
+  sum.sleeping = s.sleeping.load(std::memory_order_relaxed);
+  sum.wakes = s.wakes.load(std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(s.mutex);
+    sum.running = s.held;
+    sum.queued = s.waiting;
+    // Only workers take from the inbox, and they do it under this mutex: what hangs below the head stays.
+    for (const PortItem* item = s.inbox.load(std::memory_order_acquire); item != nullptr; item = item->next) ++sum.queued;
+  }
+  const std::lock_guard lock(s.threads_mutex);
+  for (const Worker* w : s.workers) {
+    sum.done += w->done.get();
+    sum.stopped += w->stopped.get();
+    sum.failed += w->failed.get();
+    sum.bytes += w->bytes.get();
+    sum.quanta += w->quanta.get();
+    sum.lanes += w->lanes.get();
+    for (unsigned i = 0; i < Histogram::kBuckets; ++i) {
+      sum.queue_ns[i] += w->queue_ns.count(i);
+      sum.run_ns[i] += w->run_ns.count(i);
+    }
+  }
+  return sum;
+}
+
+}  // namespace offloop::runtime

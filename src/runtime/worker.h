@@ -1,0 +1,40 @@
+// One worker thread of the pool and what only it writes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "offloop/runtime/histogram.h"
+
+namespace offloop::runtime {
+
+class Pool;
+
+/// A counter with one writer: a plain add, readable from anywhere.
+class Tally {
+ public:
+  void add(std::uint64_t n) noexcept { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+class alignas(64) Worker {
+ public:
+  Worker(Pool* owner, unsigned number) noexcept : pool(owner), index(number) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  Pool* const pool;
+  const unsigned index;
+  Worker* idle_next = nullptr;             ///< guarded by Pool::Impl::idle_mutex
+  std::atomic<std::uint32_t> awake{1};     ///< futex word: 0 while it may sleep
+
+  std::atomic<bool> running{false};        ///< its thread exists; set under threads_mutex, cleared by the thread as its last act
+
+  Tally done, stopped, failed, bytes, quanta, lanes;
+  Histogram queue_ns, run_ns;
+};
+
+}  // namespace offloop::runtime
