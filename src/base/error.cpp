@@ -1,5 +1,12 @@
 #include "offloop/base/error.h"
 
+#include <cxxabi.h>
+#include <execinfo.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
 namespace offloop {
 
 const char* error_code_name(ErrorCode code) noexcept {
@@ -41,6 +48,43 @@ bool is_retryable(ErrorCode code) noexcept {
     case ErrorCode::kIncompleteBody: return true;
     default: return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15, DESIGN "Fetch")
   }
+}
+
+bool Error::backtrace_wanted() noexcept {
+  static const bool wanted = [] {
+    const char* value = std::getenv("OFFLOOP_BACKTRACE");
+    return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+  }();
+  return wanted;
+}
+
+namespace {
+
+struct Free {
+  void operator()(void* memory) const noexcept { std::free(memory); }
+};
+
+/// "library(mangled+0x12) [0x7f...]" with the name made readable.
+std::string readable(const char* symbol) {
+  const char* begin = std::strchr(symbol, '(');
+  const char* end = begin != nullptr ? std::strchr(begin, '+') : nullptr;
+  if (end == nullptr || end == begin + 1) return symbol;
+  int status = 0;
+  const std::unique_ptr<char, Free> name(abi::__cxa_demangle(std::string(begin + 1, end).c_str(), nullptr, nullptr, &status));
+  if (status != 0) return symbol;
+  return std::string(symbol, begin + 1) + name.get() + end;
+}
+
+}  // namespace
+
+std::string Error::current_backtrace() {
+  void* frames[48];
+  const int depth = ::backtrace(frames, 48);
+  const std::unique_ptr<char*, Free> symbols(::backtrace_symbols(frames, depth));
+  if (symbols == nullptr) return {};
+  std::string text;
+  for (int i = 2; i < depth; ++i) text += "  " + readable(symbols.get()[i]) + "\n";  // without this function and the constructor
+  return text;
 }
 
 }  // namespace offloop

@@ -1,6 +1,7 @@
 #include "offloop/runtime/fork.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 
@@ -18,5 +19,14 @@ void after_fork_in_child() { g_generation.fetch_add(1, std::memory_order_relaxed
 }  // namespace
 
 std::uint32_t fork_generation() noexcept { return g_generation.load(std::memory_order_relaxed); }
+
+void ForkLock::lock(std::atomic<std::uint32_t>& word) noexcept {
+  const std::uint32_t mine = fork_generation() + 1;
+  while (true) {
+    std::uint32_t seen = word.load(std::memory_order_relaxed);
+    if (seen != mine && word.compare_exchange_weak(seen, mine, std::memory_order_acquire, std::memory_order_relaxed)) return;
+    ::sched_yield();
+  }
+}
 
 }  // namespace offloop::runtime

@@ -1,5 +1,7 @@
 #include "offloop/runtime/operation.h"
 
+#include <algorithm>
+
 #include "offloop/runtime/clock.h"
 #include "parking.h"
 
@@ -51,7 +53,8 @@ void OperationBase::wait() noexcept {
 }
 
 bool OperationBase::wait_for(std::int64_t timeout_ns) noexcept {
-  const std::int64_t until = now_ns() + timeout_ns;
+  constexpr std::int64_t kForever = std::int64_t{1} << 62;  // 146 years; the sum below cannot overflow
+  const std::int64_t until = now_ns() + std::min(timeout_ns, kForever);
   while (!done()) {
     const std::int64_t left = until - now_ns();
     if (left <= 0) return false;

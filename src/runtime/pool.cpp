@@ -1,6 +1,8 @@
 // Submitting, taking and giving back. Threads, sleep and wake: pool_threads.cpp. The process's one pool: pool_instance.cpp.
 #include "offloop/runtime/pool.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "offloop/runtime/clock.h"
@@ -52,6 +54,7 @@ void Pool::Impl::take_inbox() noexcept {
 
 void Pool::Impl::enqueue(Work* work) noexcept {
   Group* group = work->group;
+  if (group->owner_ != pool) adopt(group);
   work->next = nullptr;
   if (group->last_ == nullptr) {
     group->first_ = work;
@@ -62,6 +65,15 @@ void Pool::Impl::enqueue(Work* work) noexcept {
   ++group->waiting_;
   ++waiting;
   make_ready(group);
+}
+
+/// First work of this group in this pool: nothing that a pool before a fork has left in it is true here.
+void Pool::Impl::adopt(Group* group) noexcept {
+  group->first_ = group->last_ = nullptr;
+  group->waiting_ = group->held_ = group->workers_ = 0;
+  group->ready_next_ = nullptr;
+  group->ready_ = false;
+  group->owner_ = pool;
 }
 
 void Pool::Impl::make_ready(Group* group) noexcept {
@@ -86,6 +98,15 @@ Group* Pool::Impl::next_ready() noexcept {
   group->ready_ = false;
   runnable.fetch_sub(1, std::memory_order_seq_cst);
   return group;
+}
+
+void Pool::Impl::leave_ring(Group* group) noexcept {
+  Group* before = nullptr;
+  for (Group* at = ring_first; at != group; at = at->ready_next_) before = at;
+  (before == nullptr ? ring_first : before->ready_next_) = group->ready_next_;
+  if (ring_last == group) ring_last = before;
+  group->ready_ = false;
+  runnable.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 /// Moves up to `lanes` waiting works into the quantum; what was stopped while it waited ends here. Returns their cost.
@@ -155,12 +176,29 @@ void Pool::give_back(Quantum& q) noexcept {
   if (cost != 0) s.backlog_ns.fetch_add(cost, std::memory_order_relaxed);
 }
 
+void Pool::forget(Group& group) noexcept {
+  Pool* pool = instance_if_started();
+  if (pool == nullptr || group.owner_ != pool) return;
+  Impl& s = *pool->impl_;
+  while (true) {
+    {
+      const std::lock_guard lock(s.mutex);
+      if (group.ready_) s.leave_ring(&group);  // a refill took its last works: it stood there for nothing
+      if (group.workers_ == 0) return;
+    }
+    ::sched_yield();  // at most what give_back() still has to do
+  }
+}
+
 unsigned Quantum::worker_index() const noexcept { return worker_.index; }
 
 unsigned Quantum::refill() noexcept {
   Pool::Impl& s = *pool_.impl_;
-  // Two loads on the way when nothing waits: the common end of a burst must not cost a lock.
-  if (s.inbox.load(std::memory_order_relaxed) == nullptr && s.runnable.load(std::memory_order_relaxed) == 0) return 0;
+  // Two loads on the way when nothing waits: the common end of a burst must not cost a lock. A group at its limit of
+  // workers is not in the ring although it may have works waiting.
+  if (s.inbox.load(std::memory_order_relaxed) == nullptr && s.runnable.load(std::memory_order_relaxed) == 0 &&
+      group_->max_workers == 0)
+    return 0;
   const unsigned before = count;
   std::int64_t cost = 0;
   {
@@ -171,6 +209,8 @@ unsigned Quantum::refill() noexcept {
     cost = s.fill(*this, group_, limit_);
   }
   s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
+  // What came out of the inbox for other groups has nobody if we take long and a worker fell asleep while it was in our hands.
+  if (!group_->prompt && s.has_work()) s.wake_if_behind();
   mark_started(before);
   return count - before;
 }
@@ -195,6 +235,7 @@ void Quantum::mark_started(unsigned from) noexcept {
   worker_.lanes.add(count - from);
 }
 
+// Does not look at the work: its owner may have submitted it again already, or freed it.
 void Quantum::release(unsigned i) noexcept { works[i] = works[--count]; }
 
 void Quantum::end(unsigned i, Outcome outcome) noexcept {
@@ -229,6 +270,7 @@ void Quantum::flush() noexcept {
         default: worker_.done.add(1); break;
       }
       if (work->started_ns != 0) worker_.run_ns.record(now - work->started_ns);
+      work->ended_ns = now;
       work->next = chain;
       chain = work;
       work->phase.store(Phase::kEnded, std::memory_order_release);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "offloop/runtime/fork.h"
 #include "offloop/runtime/pool.h"
 #include "worker.h"
 
@@ -24,6 +25,7 @@ struct Pool::Impl {
   explicit Impl(Pool* owner) noexcept : pool(owner) {}
 
   Pool* const pool;
+  const std::uint32_t generation = fork_generation();    ///< after a fork this pool is a picture of the parent's
   alignas(64) std::atomic<Work*> inbox{nullptr};         ///< what was submitted, newest first; anyone pushes, workers take all
   alignas(64) std::atomic<std::int64_t> backlog_ns{0};   ///< estimated cost of what no worker has taken
   alignas(64) std::atomic<std::uint32_t> prompt{0};      ///< workers that look at the queue again within a quantum
@@ -41,25 +43,29 @@ struct Pool::Impl {
   Group* ring_first = nullptr;      ///< groups with waiting works and room for another worker, each in once
   Group* ring_last = nullptr;
 
-  std::mutex idle_mutex;            ///< guards the idle list; taken after no other lock
+  std::mutex idle_mutex;            ///< guards the idle list; no lock is taken inside it
   Worker* idle_first = nullptr;     ///< last to sleep is first to wake: its caches are warm
 
-  std::mutex threads_mutex;         ///< guards workers, and starting them
+  std::mutex threads_mutex;         ///< guards workers, starting them, and their leaving
   std::vector<Worker*> workers;     ///< never freed: a worker may outlive the pool's end
 
   // [worker]
   void take_inbox() noexcept;                           // under mutex
   void enqueue(Work* work) noexcept;                    // under mutex
+  void adopt(Group* group) noexcept;                    // under mutex
   void make_ready(Group* group) noexcept;               // under mutex
+  void leave_ring(Group* group) noexcept;               // under mutex
   Group* next_ready() noexcept;                         // under mutex
   std::int64_t fill(Quantum& q, Group* group, unsigned lanes) noexcept;  // under mutex
   bool has_work() const noexcept;
   void idle(Worker& worker) noexcept;
   void run(Worker& worker) noexcept;
+  bool leaves(Worker& worker) noexcept;
   // [any thread]
   void wake_if_behind() noexcept;
   void wake_one() noexcept;
   void wake_all() noexcept;
+  void close() noexcept;
   bool start_threads(unsigned n) noexcept;               // under threads_mutex inside
   bool start_thread(Worker& worker) noexcept;            // under threads_mutex
 };

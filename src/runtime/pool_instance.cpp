@@ -1,6 +1,5 @@
 // The process's one pool: made on first use, made anew after a fork, ended at exit.
-#include <sched.h>
-
+#include <algorithm>
 #include <cstdlib>
 
 #include "offloop/runtime/clock.h"
@@ -13,29 +12,12 @@ namespace {
 
 // Plain atomics: nothing here has a destructor that could run while a worker still looks at it.
 std::atomic<Pool*> g_pool{nullptr};
-std::atomic<std::uint32_t> g_pool_generation{0};
 std::atomic<bool> g_shut_down{false};
 std::atomic<std::uint32_t> g_threads{0};
 std::atomic<std::uint32_t> g_max_pending{0};
 std::atomic<WhenFull> g_when_full{WhenFull::kWait};
 
-// A lock that a fork cannot leave locked: it holds the generation of its owner plus one, and an older one counts as free.
 std::atomic<std::uint32_t> g_start_lock{0};
-
-class StartLock {
- public:
-  StartLock() noexcept {
-    const std::uint32_t mine = fork_generation() + 1;
-    while (true) {
-      std::uint32_t seen = g_start_lock.load(std::memory_order_relaxed);
-      if (seen != mine && g_start_lock.compare_exchange_weak(seen, mine, std::memory_order_acquire)) return;
-      ::sched_yield();
-    }
-  }
-  ~StartLock() { g_start_lock.store(0, std::memory_order_release); }
-  StartLock(const StartLock&) = delete;
-  StartLock& operator=(const StartLock&) = delete;
-};
 
 unsigned wanted_threads() noexcept {
   const unsigned set = g_threads.load(std::memory_order_relaxed);
@@ -50,26 +32,29 @@ std::atomic<bool> g_stop_all{false};
 
 Pool::Pool() : impl_(new Impl(this)) {}
 
+void Pool::Impl::close() noexcept {
+  closed.store(true, std::memory_order_seq_cst);
+  wake_all();
+}
+
 Pool* Pool::instance_if_started() noexcept {
-  Pool* pool = g_pool.load(std::memory_order_acquire);
-  if (pool != nullptr && g_pool_generation.load(std::memory_order_acquire) == fork_generation()) return pool;
-  return nullptr;
+  Pool* pool = g_pool.load(std::memory_order_seq_cst);  // seq_cst: see the end of instance()
+  return pool != nullptr && pool->impl_->generation == fork_generation() ? pool : nullptr;
 }
 
 Pool* Pool::instance() noexcept {
   if (Pool* pool = instance_if_started()) return pool;
-  const StartLock lock;
+  const ForkLock lock(g_start_lock);
   if (Pool* pool = instance_if_started()) return pool;
   try {
     Pool* pool = new Pool;
-    if (g_shut_down.load(std::memory_order_acquire)) {
-      pool->impl_->closed.store(true);  // exists only to refuse
-    } else {
+    if (!g_shut_down.load(std::memory_order_acquire)) {  // else it exists only to refuse: closed below
       shutdown_at_exit();
       if (!pool->impl_->start_threads(wanted_threads())) return nullptr;
     }
-    g_pool_generation.store(fork_generation(), std::memory_order_release);
-    g_pool.store(pool, std::memory_order_release);
+    g_pool.store(pool, std::memory_order_seq_cst);
+    // A shutdown() at this moment either finds the pool or is seen here.
+    if (g_shut_down.load(std::memory_order_seq_cst)) pool->impl_->close();
     return pool;
   } catch (const std::bad_alloc&) {
     return nullptr;
@@ -80,6 +65,7 @@ Result<Unit> Pool::configure(const PoolOptions& options) {
   constexpr unsigned kMaxThreads = 1024;
   if (options.threads > kMaxThreads)
     return Error(ErrorCode::kInvalidArgument, "threads must be at most 1024, got " + std::to_string(options.threads));
+  const ForkLock lock(g_start_lock);  // a pool that starts now has either read these or is found below
   if (options.threads != 0) g_threads.store(options.threads, std::memory_order_relaxed);
   if (options.max_pending != 0) g_max_pending.store(options.max_pending, std::memory_order_relaxed);
   g_when_full.store(options.when_full, std::memory_order_relaxed);
@@ -107,10 +93,9 @@ void Pool::shutdown(std::int64_t timeout_ns) noexcept {
   if (pool == nullptr) return;
   Impl& s = *pool->impl_;
   // What is queued stays where it is, unreached: its owners are told nothing any more, the process is about to end.
-  s.closed.store(true, std::memory_order_seq_cst);
   g_stop_all.store(true, std::memory_order_seq_cst);
-  s.wake_all();
-  const std::int64_t until = now_ns() + timeout_ns;
+  s.close();
+  const std::int64_t until = now_ns() + std::min(timeout_ns, std::int64_t{1} << 62);
   while (true) {
     const std::uint32_t live = s.live.load(std::memory_order_seq_cst);
     const std::int64_t left = until - now_ns();

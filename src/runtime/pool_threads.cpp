@@ -29,7 +29,7 @@ bool Pool::Impl::has_work() const noexcept {
 
 void Pool::Impl::run(Worker& worker) noexcept {
   tl_worker = &worker;
-  while (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) {
+  while (!leaves(worker)) {
     Quantum q(*pool, worker);
     if (!pool->acquire(q)) {
       idle(worker);
@@ -50,6 +50,16 @@ void Pool::Impl::run(Worker& worker) noexcept {
   }
   prompt.fetch_sub(1, std::memory_order_seq_cst);
   if (has_work()) wake_if_behind();
+}
+
+/// Whether this worker is one too many. Decided under the lock of start_threads: a pool that grows again either keeps this
+/// thread or sees that it is gone and starts another.
+bool Pool::Impl::leaves(Worker& worker) noexcept {
+  if (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) return false;
+  const std::lock_guard lock(threads_mutex);
+  if (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) return false;
+  worker.running = false;
+  return true;
 }
 
 void Pool::Impl::idle(Worker& worker) noexcept {
@@ -111,7 +121,16 @@ void Pool::Impl::wake_one() noexcept {
 }
 
 void Pool::Impl::wake_all() noexcept {
-  while (sleeping.load(std::memory_order_seq_cst) != 0) wake_one();
+  // Those in the list now: who joins it later looks at `closed` and `target` after that. One at a time by wake_one() could
+  // wake the same few again and again, for those who may stay go back to sleep at once.
+  const std::lock_guard lock(idle_mutex);
+  while (Worker* worker = idle_first) {
+    idle_first = worker->idle_next;
+    prompt.fetch_add(1, std::memory_order_seq_cst);
+    sleeping.fetch_sub(1, std::memory_order_seq_cst);
+    worker->awake.store(1, std::memory_order_release);
+    futex_wake(&worker->awake, 1);
+  }
 }
 
 bool Pool::Impl::start_thread(Worker& worker) noexcept {
@@ -124,7 +143,6 @@ bool Pool::Impl::start_thread(Worker& worker) noexcept {
     count_made(Counted::kThread);
     impl.run(self);
     count_freed(Counted::kThread);
-    self.running.store(false, std::memory_order_release);
     impl.live.fetch_sub(1, std::memory_order_seq_cst);
     futex_wake(&impl.live, 1 << 30);
     return nullptr;
@@ -132,15 +150,16 @@ bool Pool::Impl::start_thread(Worker& worker) noexcept {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  worker.running.store(true, std::memory_order_relaxed);
+  worker.running = true;
   prompt.fetch_add(1, std::memory_order_seq_cst);
   live.fetch_add(1, std::memory_order_seq_cst);
   pthread_t thread;
   const bool started = pthread_create(&thread, &attributes, entry, &worker) == 0;
   if (!started) {
     prompt.fetch_sub(1, std::memory_order_seq_cst);
+    if (has_work()) wake_if_behind();  // a submitter may have counted on it
     live.fetch_sub(1, std::memory_order_seq_cst);
-    worker.running.store(false, std::memory_order_relaxed);
+    worker.running = false;
   }
   pthread_attr_destroy(&attributes);
   return started;
@@ -148,11 +167,18 @@ bool Pool::Impl::start_thread(Worker& worker) noexcept {
 
 bool Pool::Impl::start_threads(unsigned n) noexcept {
   const std::lock_guard lock(threads_mutex);
+  try {
+    workers.reserve(n);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   target.store(n, std::memory_order_seq_cst);
-  // Signals belong to the threads of the program: ours start with all of them blocked.
+  // Signals belong to the threads of the program: ours start with all of them blocked, but those that a fault raises in the
+  // thread itself, which the kernel would turn into a death without a word (no faulthandler, no sanitizer report).
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   unsigned started = 0;
   for (unsigned i = 0; i < n; ++i) {
@@ -161,7 +187,7 @@ bool Pool::Impl::start_threads(unsigned n) noexcept {
       if (worker == nullptr) break;
       workers.push_back(worker);
     }
-    if (workers[i]->running.load(std::memory_order_acquire) || start_thread(*workers[i])) ++started;
+    if (workers[i]->running || start_thread(*workers[i])) ++started;
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (workers.size() > n) wake_all();  // those above the target look up and leave

@@ -53,7 +53,8 @@ void Port::accept(PortItem* first, PortItem* last) noexcept {
 }
 
 PortItem* Port::drain() noexcept {
-  if (!closed()) {
+  // In a forked child the counter is still the parent's: to read it there would take the parent's wake away for good.
+  if (!closed() && generation_ == fork_generation()) {
     std::uint64_t count = 0;
     [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);  // EAGAIN: a stale reader or a rearm; look all the same
   }
@@ -70,13 +71,14 @@ PortItem* Port::drain() noexcept {
 }
 
 void Port::rearm() noexcept {
-  if (!closed()) signal_fd(fd_);
+  if (!closed() && generation_ == fork_generation()) signal_fd(fd_);
 }
 
 void Port::close() noexcept {
   if (closed_.exchange(true, std::memory_order_seq_cst)) return;
   if (generation_ == fork_generation()) {
-    while (producers_.load(std::memory_order_acquire) != 0) ::sched_yield();  // at most one write(2) long
+    // seq_cst: with an acquire load alone a producer that did not see closed_ could be missed.
+    while (producers_.load(std::memory_order_seq_cst) != 0) ::sched_yield();  // at most one write(2) long
   }
   ::close(fd_);
   fd_ = -1;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "offloop/runtime/pool.h"
 
@@ -31,6 +32,17 @@ bool read_line(const std::string& path, char* out, int size) {
   return ok;
 }
 
+/// Whether a comma-separated list has this entry ("cpu" is in "cpu,cpuacct", not in "cpuset").
+bool lists(std::string_view list, std::string_view entry) {
+  while (!list.empty()) {
+    const auto comma = list.find(',');
+    if (list.substr(0, comma) == entry) return true;
+    if (comma == std::string_view::npos) return false;
+    list.remove_prefix(comma + 1);
+  }
+  return false;
+}
+
 /// This process's folder in a cgroup hierarchy: the third field of its line in /proc/self/cgroup.
 std::string cgroup_path(const char* controller) {
   std::FILE* file = std::fopen("/proc/self/cgroup", "re");
@@ -45,7 +57,7 @@ std::string cgroup_path(const char* controller) {
     ++controllers;
     name[std::strcspn(name, "\n")] = '\0';
     const bool unified = *controllers == '\0';
-    if (*controller == '\0' ? unified : std::strstr(controllers, controller) != nullptr) path = name;
+    if (*controller == '\0' ? unified : lists(controllers, controller)) path = name;
   }
   std::fclose(file);
   return path;
@@ -89,7 +101,7 @@ unsigned default_threads() noexcept {
   }
   try {
     return std::clamp(std::min(affinity_cpus(), quota_cpus()), 1U, kMaxThreads);
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {  // out of memory, or a /proc that looks like no other
     return affinity_cpus();
   }
 }

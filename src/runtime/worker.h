@@ -31,7 +31,7 @@ class alignas(64) Worker {
   Worker* idle_next = nullptr;             ///< guarded by Pool::Impl::idle_mutex
   std::atomic<std::uint32_t> awake{1};     ///< futex word: 0 while it may sleep
 
-  std::atomic<bool> running{false};        ///< its thread exists; set under threads_mutex, cleared by the thread as its last act
+  bool running = false;                    ///< a thread runs it, and will not leave; guarded by Pool::Impl::threads_mutex
 
   Tally done, stopped, failed, bytes, quanta, lanes;
   Histogram queue_ns, run_ns;

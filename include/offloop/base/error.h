@@ -58,10 +58,17 @@ struct Error {
   int system = 0;         ///< errno, HTTP status or libcurl code, as the code says; 0 when there is none
   std::string message;    ///< what was expected and what came, in words
   std::string context;    ///< what it was about: a URL, a path, an operation's name
+  std::string backtrace;  ///< where it was made, one frame a line; only with OFFLOOP_BACKTRACE=1 in the environment
 
   Error() = default;
   Error(ErrorCode c, std::string msg, std::string ctx = {}, int sys = 0)
-      : code(c), system(sys), message(std::move(msg)), context(std::move(ctx)) {}
+      : code(c), system(sys), message(std::move(msg)), context(std::move(ctx)) {
+    if (backtrace_wanted()) backtrace = current_backtrace();
+  }
+
+ private:
+  static bool backtrace_wanted() noexcept;
+  static std::string current_backtrace();
 };
 
 }  // namespace offloop

@@ -25,7 +25,8 @@ class Quantum {
 
   /// Ends works[i]: publishes its outcome; the slot is filled by the last work. The sink gets it at the next flush(). [worker]
   void end(unsigned i, Outcome outcome) noexcept;
-  /// Lets go of works[i] without ending it: its owner has it now (a stream that waits for its next piece). [worker]
+  /// Lets go of works[i] without ending it: its owner has it now (a stream that waits for its next piece), may have submitted
+  /// it again already, or freed it: the work is not looked at, and its phase is the owner's business. [worker]
   void release(unsigned i) noexcept;
   /// Fills up to the group's lanes with works that wait. Returns how many came. [worker]
   unsigned refill() noexcept;
@@ -52,7 +53,8 @@ class Quantum {
   Work* ended_last_ = nullptr;
 };
 
-/// One kind of work. Implemented by the layers above; the objects live as long as the process, or as long as they have works.
+/// One kind of work. Implemented by the layers above. The objects live as long as the process, or until Pool::forget(): a
+/// worker looks at the group once more after the sink has had its last work.
 class Group {
  public:
   Group(const char* group_name, unsigned lanes, unsigned worker_limit = 0) noexcept
@@ -82,7 +84,9 @@ class Group {
  private:
   friend class Pool;
   friend class Quantum;
-  // Guarded by Pool::mutex_.
+  // Guarded by Pool::Impl::mutex of owner_. In a forked child they are what the parent's pool left, perhaps half written:
+  // the child's pool clears them when it meets the group for the first time.
+  const Pool* owner_ = nullptr;
   Work* first_ = nullptr;
   Work* last_ = nullptr;
   unsigned waiting_ = 0;   ///< works in first_..last_

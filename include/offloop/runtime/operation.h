@@ -46,7 +46,7 @@ class OperationBase : public Sink {
   /// Blocks at most timeout_ns; true when it has ended. [any thread]
   bool wait_for(std::int64_t timeout_ns) noexcept;
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire) != 0; }
-  /// Runs fn(context) when ended: at once if it has, else on the thread that ends it. At most one. [any thread]
+  /// Runs fn(context) when ended: at once if it has, else on the thread that ends it. At most one; context is not null. [any thread]
   void on_done(void (*fn)(void*) noexcept, void* context) noexcept;
 
   void accept(PortItem* first, PortItem* last) noexcept final;  // [worker]
@@ -180,6 +180,8 @@ auto spawn(F fn) {
         this->result = Error(ErrorCode::kOutOfMemory, "out of memory in a task");
       } catch (const std::exception& e) {
         this->result = Error(ErrorCode::kInternal, e.what());
+      } catch (...) {
+        this->result = Error(ErrorCode::kInternal, "the task threw something that is no std::exception");
       }
       this->outcome = this->result.ok() ? runtime::Outcome::kValue : runtime::Outcome::kError;
     }

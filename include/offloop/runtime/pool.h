@@ -66,6 +66,10 @@ class Pool {
   /// no lock. False when the pool was shut down: nothing was queued then. [any thread]
   bool submit(Work* first, std::size_t n = 1) noexcept;
 
+  /// Returns once no worker looks at the group any more; its owner may destroy it then. All its works must have ended, and
+  /// none may be submitted meanwhile. Not needed for a group that lives as long as the process. [any thread but a worker]
+  static void forget(Group& group) noexcept;
+
   [[nodiscard]] unsigned threads() const noexcept;
   [[nodiscard]] PoolStats stats() const noexcept;
   /// True on a worker of any pool: a nested submit runs inline instead, for a worker that waits for a worker can wait forever.

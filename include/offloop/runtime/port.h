@@ -15,7 +15,8 @@ namespace offloop::runtime {
 
 class Port final : public Sink {
  public:
-  /// Called instead of the eventfd write once the loop is gone, at most once for each time the list fills. [any thread]
+  /// Called instead of the eventfd write once the loop is gone, at most once for each time the list fills. It runs inside
+  /// accept(), for which close() and the last unref() wait: it takes no lock that they are called under, and does neither. [any thread]
   using Orphaned = void (*)(Port*) noexcept;
 
   /// Null when no eventfd can be had (errno says why). The port starts with one reference.

@@ -47,6 +47,7 @@ struct Work : PortItem {
   void* user = nullptr;            ///< for the owner; the runtime does not look at it
   std::int64_t submitted_ns = 0;   ///< monotonic, set by submit
   std::int64_t started_ns = 0;     ///< monotonic, set at the first quantum; 0 when it never ran
+  std::int64_t ended_ns = 0;       ///< monotonic, set when it ended
   std::uint32_t cost_ns = 0;       ///< estimate of the work left, for the decision to wake another worker
   Outcome outcome = Outcome::kNone;  ///< valid once Ended
   std::atomic<Phase> phase{Phase::kIdle};

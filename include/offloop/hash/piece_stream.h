@@ -1,0 +1,66 @@
+// A message that arrives in pieces, hashed while it arrives: one feeder, the pool's workers, in order.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+
+#include "offloop/hash/chunk.h"
+#include "offloop/hash/stream.h"
+
+namespace offloop::hash {
+
+class PieceStream final : public runtime::Sink {
+ public:
+  /// Called on workers, under the stream's lock or at its end: short, and never back into the stream.
+  class Listener {
+   public:
+    /// A chunk of `bytes` has been hashed and freed. [worker]
+    virtual void on_consumed(std::size_t bytes) noexcept = 0;
+    /// The end, exactly once, after finish() or abort(): the stream may be dropped from here. [worker, or the thread of
+    /// finish()/abort() when the pool was shut down]
+    virtual void on_end(runtime::Outcome outcome, const Digest& digest) noexcept = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
+  /// Null when memory is out. The caller has one reference; drop() gives it up.
+  static PieceStream* create(const Algorithm& algorithm, Listener& listener) noexcept;
+
+  // One feeder at a time, any thread. False: the pool is closed, on_end() has been called, the stream may be gone.
+  /// Takes the chunk over. Its size is a multiple of 64: only the last piece (feed_last) may be odd.
+  bool feed(Chunk* chunk) noexcept;
+  /// Takes over the last chunk; a message of one piece runs as one span.
+  bool feed_last(Chunk* chunk) noexcept;
+  /// No chunk will follow.
+  bool finish() noexcept;
+  /// Ends as kStopped, soon. Once finish() or abort() was called, nothing happens. [any thread]
+  void abort() noexcept;
+  /// Chunks that wait or are in a lane. [any thread]
+  [[nodiscard]] unsigned chunks() const noexcept { return chunk_count_.load(std::memory_order_relaxed); }
+
+  void drop() noexcept;
+
+  void accept(runtime::PortItem* first, runtime::PortItem* last) noexcept override;  // [worker]
+
+ private:
+  PieceStream(StreamHandle stream, Listener& listener) noexcept;
+  ~PieceStream();
+  static StreamWork::Next next_span(StreamWork* work) noexcept;
+  StreamWork::Next advance() noexcept;
+  void append(Chunk* chunk) noexcept;      // under mutex_
+  void set_first_span() noexcept;          // under mutex_
+  bool submit(std::unique_lock<std::mutex>& lock) noexcept;
+
+  const StreamHandle stream_;
+  Listener& listener_;
+  std::mutex mutex_;
+  Chunk* first_ = nullptr;                 ///< the one in the lane, if active_
+  Chunk* last_ = nullptr;
+  std::atomic<unsigned> chunk_count_{0};
+  bool active_ = false;                    ///< with the pool
+  bool finishing_ = false;
+  std::atomic<int> refs_{1};               ///< the owner's, and one while active
+};
+
+}  // namespace offloop::hash

@@ -1,0 +1,86 @@
+"""offloop takes the heavy work off the event loop: asyncio in front, a C++ core behind.
+
+Importing this package starts no thread and loads neither libcurl nor any image library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._core import Operation
+from ._runtime import configure, stats
+from ._version import __version__
+from .errors import (
+    BlockedAddressError,
+    BodyTooLargeError,
+    ConnectError,
+    ContentDecodingError,
+    DNSError,
+    FetchError,
+    FetchTimeoutError,
+    HashMismatchError,
+    HTTPStatusError,
+    IncompleteBodyError,
+    InvalidURLError,
+    OffloopError,
+    OperationTimeoutError,
+    PoolClosedError,
+    PoolSaturatedError,
+    TLSError,
+    TooManyRedirectsError,
+)
+from .hashing import batch_hash, compute_sha256, sha256, sha256_many
+
+if TYPE_CHECKING:
+    from . import fetch, hashing
+    from .fetch import Fetcher, fetch_and_hash_urls, fetch_url
+
+__all__ = [
+    "BlockedAddressError",
+    "BodyTooLargeError",
+    "ConnectError",
+    "ContentDecodingError",
+    "DNSError",
+    "FetchError",
+    "FetchTimeoutError",
+    "Fetcher",
+    "HTTPStatusError",
+    "HashMismatchError",
+    "IncompleteBodyError",
+    "InvalidURLError",
+    "OffloopError",
+    "Operation",
+    "OperationTimeoutError",
+    "PoolClosedError",
+    "PoolSaturatedError",
+    "TLSError",
+    "TooManyRedirectsError",
+    "__version__",
+    "batch_hash",
+    "compute_sha256",
+    "configure",
+    "fetch",
+    "fetch_and_hash_urls",
+    "fetch_url",
+    "hashing",
+    "sha256",
+    "sha256_many",
+    "stats",
+]
+
+# Loaded on first use: libcurl brings some thirty libraries along.
+_LAZY = {"fetch": None, "Fetcher": "fetch", "fetch_url": "fetch", "fetch_and_hash_urls": "fetch"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'offloop' has no attribute {name!r}")
+    module = importlib.import_module(".fetch", __name__)
+    value = module if _LAZY[name] is None else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

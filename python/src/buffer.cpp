@@ -1,0 +1,55 @@
+#include "buffer.h"
+
+#include "offloop/base/counters.h"
+
+namespace offloop::python {
+namespace {
+
+bool refuse(PyObject* object) {
+  PyErr_Format(PyExc_TypeError, "data must be a bytes-like object (bytes, bytearray, memoryview, mmap, array), not %R",
+               type_name(object).get());
+  return false;
+}
+
+}  // namespace
+
+bool Buffer::hold(PyObject* object) {
+  if (PyBytes_CheckExact(object)) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    PyBytes_AsStringAndSize(object, &data, &size);
+    data_ = reinterpret_cast<const std::uint8_t*>(data);
+    size_ = static_cast<std::size_t>(size);
+  } else {
+    if (!PyObject_CheckBuffer(object)) return refuse(object);
+    Py_buffer probe;  // refuses what is not contiguous now, not when its turn comes
+    if (PyObject_GetBuffer(object, &probe, PyBUF_SIMPLE) < 0) return false;
+    PyBuffer_Release(&probe);
+  }
+  object_ = Ref::to(object).release();
+  count_made(Counted::kBuffer);
+  return true;
+}
+
+bool Buffer::acquire() {
+  if (exported_ || PyBytes_CheckExact(object_)) return true;
+  if (PyObject_GetBuffer(object_, &view_, PyBUF_SIMPLE) < 0) return false;
+  exported_ = true;
+  data_ = static_cast<const std::uint8_t*>(view_.buf);
+  size_ = static_cast<std::size_t>(view_.len);
+  return true;
+}
+
+void Buffer::release() noexcept {
+  if (object_ == nullptr) return;
+  count_freed(Counted::kBuffer);
+  if (exported_) {
+    exported_ = false;
+    PyBuffer_Release(&view_);
+  }
+  Py_CLEAR(object_);
+  data_ = nullptr;
+  size_ = 0;
+}
+
+}  // namespace offloop::python

@@ -1,0 +1,114 @@
+// The one table from the core's codes to Python's classes.
+#include <cerrno>
+#include <string>
+
+#include "core.h"
+
+namespace offloop::python {
+namespace {
+
+/// The class in offloop.errors, or null for those that Python has itself.
+const char* class_name(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::kPoolSaturated: return "PoolSaturatedError";
+    case ErrorCode::kPoolClosed: return "PoolClosedError";
+    case ErrorCode::kTimeout: return "OperationTimeoutError";
+    case ErrorCode::kInvalidUrl: return "InvalidURLError";
+    case ErrorCode::kFetch: return "FetchError";
+    case ErrorCode::kFetchTimeout: return "FetchTimeoutError";
+    case ErrorCode::kHttpStatus: return "HTTPStatusError";
+    case ErrorCode::kDns: return "DNSError";
+    case ErrorCode::kConnect: return "ConnectError";
+    case ErrorCode::kTls: return "TLSError";
+    case ErrorCode::kTooManyRedirects: return "TooManyRedirectsError";
+    case ErrorCode::kIncompleteBody: return "IncompleteBodyError";
+    case ErrorCode::kContentDecoding: return "ContentDecodingError";
+    case ErrorCode::kBodyTooLarge: return "BodyTooLargeError";
+    case ErrorCode::kBlockedAddress: return "BlockedAddressError";
+    case ErrorCode::kHashMismatch: return "HashMismatchError";
+    default: return nullptr;
+  }
+}
+
+bool is_fetch(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::kInvalidUrl:
+    case ErrorCode::kFetch:
+    case ErrorCode::kFetchTimeout:
+    case ErrorCode::kHttpStatus:
+    case ErrorCode::kDns:
+    case ErrorCode::kConnect:
+    case ErrorCode::kTls:
+    case ErrorCode::kTooManyRedirects:
+    case ErrorCode::kIncompleteBody:
+    case ErrorCode::kContentDecoding:
+    case ErrorCode::kBodyTooLarge:
+    case ErrorCode::kBlockedAddress: return true;
+    default: return false;
+  }
+}
+
+void set_builtin(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidArgument: PyErr_SetString(PyExc_ValueError, error.message.c_str()); return;
+    case ErrorCode::kOutOfMemory: PyErr_SetString(PyExc_MemoryError, error.message.c_str()); return;
+    case ErrorCode::kIo: {
+      // OSError chooses its subclass by the errno: FileNotFoundError, IsADirectoryError, PermissionError.
+      errno = error.system;
+      const Ref path(PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));
+      if (path) PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path.get());
+      return;
+    }
+    case ErrorCode::kStopped: {
+      const Ref asyncio(PyImport_ImportModule("asyncio"));
+      const Ref cancelled(asyncio ? PyObject_GetAttrString(asyncio.get(), "CancelledError") : nullptr);
+      if (cancelled) PyErr_SetNone(cancelled.get());
+      return;
+    }
+    default: PyErr_Format(PyExc_RuntimeError, "internal error of offloop, please report it: %s", error.message.c_str()); return;
+  }
+}
+
+/// The exception that is set gets the native stack trace as a note (OFFLOOP_BACKTRACE).
+void add_backtrace(const Error& error) {
+  if (error.backtrace.empty()) return;
+  PyObject* exception = take_exception();
+  const std::string text = "native stack trace:\n" + error.backtrace;
+  const Ref done(PyObject_CallMethod(exception, "add_note", "s", text.c_str()));
+  if (!done) PyErr_Clear();
+  restore_exception(exception);
+}
+
+}  // namespace
+
+void set_error(const Error& error) {
+  const char* name = class_name(error.code);
+  if (name == nullptr) {
+    set_builtin(error);
+    return add_backtrace(error);
+  }
+  const Ref module(PyImport_ImportModule("offloop.errors"));
+  const Ref type(module ? PyObject_GetAttrString(module.get(), name) : nullptr);
+  if (!type) return;
+  const Ref arguments(Py_BuildValue("(s#)", error.message.data(), static_cast<Py_ssize_t>(error.message.size())));
+  const Ref keywords(PyDict_New());
+  if (!arguments || !keywords) return;
+  if (!error.context.empty()) {
+    const Ref about(PyUnicode_DecodeUTF8(error.context.data(), static_cast<Py_ssize_t>(error.context.size()), "replace"));
+    if (!about || PyDict_SetItemString(keywords.get(), is_fetch(error.code) ? "url" : "path", about.get()) < 0) return;
+  }
+  if (error.code == ErrorCode::kHttpStatus) {
+    const Ref status(PyLong_FromLong(error.system));
+    if (!status || PyDict_SetItemString(keywords.get(), "status", status.get()) < 0) return;
+  }
+  const Ref code(PyUnicode_FromString(error_code_name(error.code)));
+  if (!code || PyDict_SetItemString(keywords.get(), "code", code.get()) < 0) return;
+  PyObject* exception = PyObject_Call(type.get(), arguments.get(), keywords.get());
+  if (exception == nullptr) return;
+  restore_exception(exception);
+  add_backtrace(error);
+}
+
+bool init_errors() { return true; }
+
+}  // namespace offloop::python

@@ -1,0 +1,101 @@
+// offloop._core: the hot path. Plain C API, limited where one wheel serves many versions.
+#include <cstdio>
+#include <cstring>
+
+#include "core.h"
+#include "core_api.h"
+#include "hash.h"
+#include "runtime.h"
+
+namespace offloop::python {
+namespace {
+
+PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*)) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef g_methods[] = {
+    {"sha256", py_sha256, METH_O,
+     "sha256($module, data, /)\n--\n\nStarts the SHA-256 of a bytes-like object; the operation yields the hexadecimal digest.\n\n"
+     "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD lanes.\n"
+     "TypeError for anything that is not a C-contiguous buffer. Cancelling frees the buffer as soon as no worker reads it."},
+    {"digest", fast(py_digest), METH_FASTCALL | METH_KEYWORDS,
+     "digest($module, /, data, algorithm='sha256')\n--\n\nAs sha256, by any of algorithms_available(); yields bytes.\n"
+     "ValueError for an unknown algorithm."},
+    {"hexdigest", fast(py_hexdigest), METH_FASTCALL | METH_KEYWORDS,
+     "hexdigest($module, /, data, algorithm='sha256')\n--\n\nAs digest; yields a str of hexadecimal digits."},
+    {"file_digest", fast(py_file_digest), METH_FASTCALL | METH_KEYWORDS,
+     "file_digest($module, /, path, algorithm='sha256')\n--\n\nStarts hashing a file's content, read in blocks of 256 KiB by reader\n"
+     "threads; yields bytes. The operation ends with an OSError that names the path when it cannot be read."},
+    {"file_hexdigest", fast(py_file_hexdigest), METH_FASTCALL | METH_KEYWORDS,
+     "file_hexdigest($module, /, path, algorithm='sha256')\n--\n\nAs file_digest; yields a str of hexadecimal digits."},
+    {"sha256_many", fast(py_sha256_many), METH_FASTCALL, "sha256_many(payloads, max_concurrent): see offloop.hashing."},
+    {"batch_hash", fast(py_batch_hash), METH_FASTCALL, "batch_hash(payloads, max_concurrent): see offloop.hashing."},
+    {"compute_sha256", py_compute_sha256, METH_O, "compute_sha256(data): see offloop.hashing."},
+    {"algorithms", py_algorithms, METH_NOARGS, "The names that digest() takes, sorted."},
+    {"configure", py_configure, METH_VARARGS, "configure(threads, max_pending, when_full): see offloop.configure."},
+    {"configuration", py_configuration, METH_NOARGS, "The settings in force."},
+    {"stats", py_stats, METH_NOARGS, "See offloop.stats."},
+    {"counters_enabled", py_counters_enabled, METH_NOARGS, "True in a build that counts what is made and freed."},
+    {"live_counts", py_live_counts, METH_NOARGS, "Live objects of each kind; all 0 in a build that does not count."},
+    {"build_info", py_build_info, METH_NOARGS, "What was built and what was found on this machine."},
+    {"_shutdown", py_shutdown, METH_NOARGS, "Ends the pool. Called once, at exit."},
+    {nullptr, nullptr, 0, nullptr}};
+
+int execute(PyObject* module) {
+  if (!init_operation_type(module) || !init_ports(module) || !init_errors() || !init_core_api(module)) return -1;
+  // Intake stops, queued work is dropped, running work is asked to stop, the workers are waited for at most 250 ms: while the
+  // interpreter is still whole, after the program's own exit handlers that were registered later.
+  const Ref atexit(PyImport_ImportModule("atexit"));
+  const Ref shutdown(atexit ? PyObject_GetAttrString(module, "_shutdown") : nullptr);
+  const Ref registered(shutdown ? PyObject_CallMethod(atexit.get(), "register", "O", shutdown.get()) : nullptr);
+  return registered ? 0 : -1;
+}
+
+PyModuleDef_Slot g_slots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute)},
+#ifdef Py_mod_multiple_interpreters
+                              {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if defined(Py_GIL_DISABLED) && defined(Py_mod_gil)
+                              {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+                              {0, nullptr}};
+
+PyModuleDef g_definition = {PyModuleDef_HEAD_INIT, "offloop._core", "The hot path of offloop.", 0, g_methods, g_slots, nullptr,
+                            nullptr, nullptr};
+
+/// An interpreter that this build cannot serve would load it and crash: 3.11 and free-threaded ones take a foreign .abi3.so.
+bool interpreter_fits() {
+  const char* version = Py_GetVersion();
+  int major = 0;
+  int minor = 0;
+  std::sscanf(version, "%d.%d", &major, &minor);
+  const bool free_threaded = std::strstr(version, "free-threading") != nullptr;
+#if defined(Py_GIL_DISABLED)
+  constexpr const char* kBuilt = "free-threaded, version-specific";
+  const bool fits = free_threaded && major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
+#elif defined(Py_LIMITED_API)
+  constexpr const char* kBuilt = "cp312-abi3: CPython 3.12 and later, with the GIL";
+  const bool fits = !free_threaded && major == 3 && minor >= 12;
+#else
+  constexpr const char* kBuilt = "version-specific, with the GIL";
+  const bool fits = !free_threaded && major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
+#endif
+  if (fits) return true;
+  PyErr_Format(PyExc_ImportError,
+               "this build of offloop (%s, made with %d.%d) does not fit CPython %d.%d%s: install the wheel tagged cp%d%d%s", kBuilt,
+               PY_MAJOR_VERSION, PY_MINOR_VERSION, major, minor, free_threaded ? " free-threaded" : "", major, minor,
+               free_threaded ? "t" : (minor >= 12 ? " or cp312-abi3" : ""));
+  return false;
+}
+
+}  // namespace
+}  // namespace offloop::python
+
+PyMODINIT_FUNC PyInit__core() {
+  if (!offloop::python::interpreter_fits()) return nullptr;
+  return PyModuleDef_Init(&offloop::python::g_definition);
+}

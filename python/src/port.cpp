@@ -1,0 +1,325 @@
+// Ports: one for each event loop, from its first operation to its end. Here native results become Python objects.
+#include <cerrno>
+#include <cstring>
+
+#include "core.h"
+#include "offloop/runtime/clock.h"
+#include "offloop/runtime/fork.h"
+#include "offloop/runtime/histogram.h"
+#include "offloop/runtime/pool.h"
+#include "port_stats.h"
+
+namespace offloop::python {
+namespace {
+
+/// A drain hands back to the loop after this long, so that timers and sockets get their turn; it goes on in the next iteration.
+constexpr std::int64_t kDrainBudgetNs = 2'000'000;
+
+LoopPort* g_ports = nullptr;          // all of them
+PyObject* g_get_running_loop = nullptr;
+PyObject* g_str_get_debug = nullptr;
+PyObject* g_attach = nullptr;         // offloop._loop.attach
+std::uint32_t g_in_flight = 0;        // cores that have a slot, of all loops
+std::uint32_t g_generation = 0;       // fork_generation() that g_ports belongs to
+std::atomic<bool> g_python_ended{false};
+std::atomic<bool> g_reap_pending{false};
+PortStats g_stats;
+
+// The last loop that this thread used. A plain pointer: no destructor runs at the end of the thread.
+thread_local PyObject* tl_loop = nullptr;
+thread_local LoopPort* tl_port = nullptr;
+thread_local std::uint64_t tl_epoch = 0;
+std::uint64_t g_epoch = 1;            // counts the ports that were freed: what a thread remembers of an older epoch may dangle
+std::uintptr_t g_next_id = 1;
+
+bool load_loop_module() {
+  if (g_attach != nullptr) return true;
+  const Ref events(PyImport_ImportModule("asyncio"));
+  if (!events) return false;
+  const Ref get(PyObject_GetAttrString(events.get(), "_get_running_loop"));
+  if (!get) return false;
+  const Ref module(PyImport_ImportModule("offloop._loop"));
+  if (!module) return false;
+  const Ref attach(PyObject_GetAttrString(module.get(), "attach"));
+  if (!attach) return false;
+  if (g_str_get_debug == nullptr && (g_str_get_debug = PyUnicode_InternFromString("get_debug")) == nullptr) return false;
+  g_get_running_loop = Ref::to(get.get()).release();
+  g_attach = Ref::to(attach.get()).release();
+  return true;
+}
+
+void append_ready(LoopPort* lp, runtime::PortItem* first) noexcept {
+  if (first == nullptr) return;
+  (lp->ready_last == nullptr ? lp->ready_first : lp->ready_last->next) = first;
+  runtime::PortItem* last = first;
+  while (last->next != nullptr) last = last->next;
+  lp->ready_last = last;
+}
+
+runtime::PortItem* pop_ready(LoopPort* lp) noexcept {
+  runtime::PortItem* item = lp->ready_first;
+  if (item == nullptr) return nullptr;
+  lp->ready_first = item->next;
+  if (lp->ready_first == nullptr) lp->ready_last = nullptr;
+  item->next = nullptr;
+  return item;
+}
+
+/// Slots this loop may take now. A loop with nothing in flight always gets one: it has no other event to be woken by.
+bool slot_free(const LoopPort* lp, const runtime::PoolOptions& options) noexcept {
+  return g_in_flight < options.max_pending || lp->in_flight == 0;
+}
+
+bool start_core(Core* core) {
+  ++g_in_flight;
+  ++core->port->in_flight;
+  core->has_slot = true;
+  if (core->start()) return true;
+  core_returned(core);
+  return false;
+}
+
+void start_parked(LoopPort* lp) {
+  if (lp->parked_first == nullptr) return;
+  const runtime::PoolOptions options = runtime::Pool::options();
+  while (Core* core = lp->parked_first) {
+    if (core->owner != nullptr && !slot_free(lp, options)) return;
+    lp->parked_first = core->park_next;
+    if (lp->parked_first == nullptr) lp->parked_last = nullptr;
+    core->parked = false;
+    g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    if (core->owner == nullptr) {
+      delete core;  // cancelled or dropped while it waited
+    } else if (!start_core(core)) {
+      fail_core(core);
+      if (PyErr_Occurred()) return;
+    }
+  }
+}
+
+void free_if_over(LoopPort* lp) noexcept {
+  if (lp->loop != nullptr || lp->in_flight != 0 || lp->ready_first != nullptr || lp->parked_first != nullptr) return;
+  for (LoopPort** link = &g_ports; *link != nullptr; link = &(*link)->next) {
+    if (*link != lp) continue;
+    *link = lp->next;
+    break;
+  }
+  ++g_epoch;
+  lp->port->unref();
+  delete lp;
+}
+
+/// Delivers what a loop that is gone will not fetch any more: buffers are released, nobody is woken.
+void reap(LoopPort* lp) {
+  append_ready(lp, lp->port->drain());
+  while (runtime::PortItem* item = pop_ready(lp)) {
+    item->deliver(item);
+    if (PyErr_Occurred()) report_unraisable("an offloop operation whose event loop is closed");
+  }
+  while (Core* core = lp->parked_first) {
+    lp->parked_first = core->park_next;
+    core->parked = false;
+    g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    if (core->owner != nullptr) {
+      PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+      fail_core(core);
+    } else {
+      delete core;
+    }
+  }
+  lp->parked_last = nullptr;
+  free_if_over(lp);
+}
+
+void detach(LoopPort* lp) {
+  if (lp->loop == nullptr) return;
+  lp->loop = nullptr;
+  ++g_epoch;
+  lp->port->close();
+  reap(lp);
+}
+
+int reap_all(void*) {
+  g_reap_pending.store(false, std::memory_order_seq_cst);
+  for (LoopPort* lp = g_ports; lp != nullptr;) {
+    LoopPort* next = lp->next;
+    if (lp->loop == nullptr) reap(lp);
+    lp = next;
+  }
+  return 0;
+}
+
+/// A worker ended something whose loop is gone: one pending call for all of a burst. [worker]
+void orphaned(runtime::Port*) noexcept {
+  if (g_python_ended.load(std::memory_order_seq_cst)) return;
+  if (g_reap_pending.exchange(true, std::memory_order_seq_cst)) return;
+  // The interpreter's queue of pending calls holds 32: when it is full, the next port that is made reaps.
+  if (Py_AddPendingCall(reap_all, nullptr) != 0) g_reap_pending.store(false, std::memory_order_seq_cst);
+}
+
+/// A child of fork() keeps nothing of its parent's ports but their memory: their fds are closed by number.
+void forget_ports_of_parent() {
+  if (g_generation == runtime::fork_generation()) return;
+  g_generation = runtime::fork_generation();
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) lp->port->close();
+  g_ports = nullptr;
+  g_in_flight = 0;
+  g_reap_pending.store(false);
+  ++g_epoch;
+}
+
+/// Loops that were closed but are still referenced by somebody: found when another loop comes.
+bool detach_closed_loops() {
+  for (LoopPort* lp = g_ports; lp != nullptr;) {
+    LoopPort* next = lp->next;
+    if (lp->loop != nullptr) {
+      const Ref closed(PyObject_CallMethod(lp->loop, "is_closed", nullptr));
+      if (!closed) return false;
+      if (closed.get() == Py_True) detach(lp);
+    }
+    lp = next;
+  }
+  return true;
+}
+
+constexpr const char* kCapsuleName = "offloop._core.LoopPort";
+
+PyObject* drain(PyObject* capsule, PyObject*) {
+  auto* lp = static_cast<LoopPort*>(PyCapsule_GetPointer(capsule, kCapsuleName));
+  if (lp == nullptr) return nullptr;
+  if (lp->loop == nullptr) Py_RETURN_NONE;  // a stale reader
+  lp->inline_ns = 0;
+  PyObject* self[] = {lp->loop};
+  const Ref debug(PyObject_VectorcallMethod(g_str_get_debug, self, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+  if (!debug) return nullptr;
+  lp->debug = debug.get() == Py_True;
+  append_ready(lp, lp->port->drain());
+  const std::int64_t started = runtime::now_ns();
+  g_stats.drains.store(g_stats.drains.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  g_stats.drain_started_ns = started;
+  unsigned delivered = 0;
+  while (runtime::PortItem* item = pop_ready(lp)) {
+    item->deliver(item);
+    if (PyErr_Occurred()) {
+      // KeyboardInterrupt or SystemExit out of somebody's step: the others keep their turn.
+      if (lp->ready_first != nullptr || lp->parked_first != nullptr) lp->port->rearm();
+      return nullptr;
+    }
+    if ((++delivered & 31) == 0 && runtime::now_ns() - started > kDrainBudgetNs && lp->ready_first != nullptr) {
+      lp->port->rearm();
+      break;
+    }
+  }
+  start_parked(lp);
+  if (PyErr_Occurred()) return nullptr;
+  Py_RETURN_NONE;
+}
+
+/// The weak reference's callback: the loop has been collected.
+PyObject* loop_is_gone(PyObject* capsule, PyObject*) {
+  const auto id = reinterpret_cast<std::uintptr_t>(PyCapsule_GetContext(capsule));
+  // The capsule outlives the port when the loop was found closed first: only a port that is still listed is touched.
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
+    if (lp->id != id) continue;
+    detach(lp);
+    break;
+  }
+  Py_RETURN_NONE;
+}
+
+PyMethodDef kDrain = {"drain", drain, METH_NOARGS, "Delivers what has ended. Called by the event loop."};
+PyMethodDef kGone = {"loop_is_gone", loop_is_gone, METH_VARARGS, "Frees what belonged to a loop."};
+
+LoopPort* make_port(PyObject* loop) {
+  if (!detach_closed_loops()) return nullptr;
+  runtime::Port* port = runtime::Port::create(orphaned);
+  if (port == nullptr) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    return nullptr;
+  }
+  auto* lp = new LoopPort;
+  lp->port = port;
+  lp->id = g_next_id++;
+  const Ref capsule(PyCapsule_New(lp, kCapsuleName, nullptr));
+  if (capsule) PyCapsule_SetContext(capsule.get(), reinterpret_cast<void*>(lp->id));
+  const Ref drain_function(capsule ? PyCFunction_NewEx(&kDrain, capsule.get(), nullptr) : nullptr);
+  const Ref gone_function(drain_function ? PyCFunction_NewEx(&kGone, capsule.get(), nullptr) : nullptr);
+  const Ref attached(gone_function ? PyObject_CallFunction(g_attach, "OiOO", loop, port->fd(), drain_function.get(),
+                                                           gone_function.get())
+                                   : nullptr);
+  if (!attached) {
+    port->close();
+    port->unref();
+    delete lp;
+    return nullptr;
+  }
+  lp->loop = loop;
+  lp->next = g_ports;
+  g_ports = lp;
+  return lp;
+}
+
+}  // namespace
+
+LoopPort* running_port() {
+  if (g_attach == nullptr && !load_loop_module()) return nullptr;
+  const Ref loop(PyObject_CallNoArgs(g_get_running_loop));
+  if (!loop || loop.get() == Py_None) return nullptr;
+  if (loop.get() == tl_loop && tl_epoch == g_epoch && g_generation == runtime::fork_generation()) return tl_port;
+  forget_ports_of_parent();
+  LoopPort* lp = g_ports;
+  while (lp != nullptr && lp->loop != loop.get()) lp = lp->next;
+  if (lp == nullptr) lp = make_port(loop.get());
+  if (lp != nullptr) {
+    tl_loop = loop.get();
+    tl_port = lp;
+    tl_epoch = g_epoch;
+  }
+  return lp;
+}
+
+bool start_or_park(Core* core) {
+  const runtime::PoolOptions options = runtime::Pool::options();
+  LoopPort* lp = core->port;
+  if (lp->parked_first == nullptr && slot_free(lp, options)) return start_core(core);
+  if (options.when_full == runtime::WhenFull::kRaise) {
+    set_error(Error(ErrorCode::kPoolSaturated, "max_pending (" + std::to_string(options.max_pending) +
+                                                   ") operations are in flight"));
+    return false;
+  }
+  core->parked = true;
+  core->park_next = nullptr;
+  (lp->parked_last == nullptr ? lp->parked_first : lp->parked_last->park_next) = core;
+  lp->parked_last = core;
+  g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return true;
+}
+
+bool saturated(const LoopPort* lp) noexcept {
+  return lp->parked_first != nullptr || !slot_free(lp, runtime::Pool::options());
+}
+
+void release_slot(Core* core) noexcept {
+  if (!core->has_slot) return;
+  core->has_slot = false;
+  --g_in_flight;
+}
+
+void core_returned(Core* core) noexcept {
+  release_slot(core);
+  --core->port->in_flight;
+  if (const std::int64_t ended = core->ended_ns(); ended != 0)
+    g_stats.deliver_ns.record(g_stats.drain_started_ns - ended);
+}
+
+PortStats& port_stats() noexcept { return g_stats; }
+std::uint32_t operations_in_flight() noexcept { return g_in_flight; }
+
+bool init_ports(PyObject*) {
+  g_generation = runtime::fork_generation();
+  return true;
+}
+
+void close_ports_at_exit() noexcept { g_python_ended.store(true, std::memory_order_seq_cst); }
+
+}  // namespace offloop::python

@@ -1,0 +1,117 @@
+#include "offloop/hash/hash.h"
+
+#include <memory>
+#include <utility>
+
+#include "hash/dispatch.h"
+#include "offloop/hash/file_reader.h"
+#include "offloop/hash/stream.h"
+
+namespace offloop::hash {
+namespace {
+
+using runtime::Outcome;
+
+/// Why a stream ended without a digest.
+Error stream_error(Outcome outcome) {
+  if (outcome == Outcome::kStopped) return {ErrorCode::kStopped, "stopped"};
+  return {ErrorCode::kInternal, "the hash function failed"};
+}
+
+class MessageState final : public runtime::OperationState<Digest> {
+ public:
+  explicit MessageState(StreamHandle stream) noexcept : stream_(std::move(stream)) {
+    stream_->sink = this;
+  }
+  StreamWork& stream() noexcept { return *stream_; }
+  void request_stop() noexcept override { stream_->request_stop(); }
+
+ private:
+  void ended(runtime::Work& work) noexcept override {
+    result = work.outcome == Outcome::kValue ? Result<Digest>(stream_->digest) : Result<Digest>(stream_error(work.outcome));
+  }
+  const StreamHandle stream_;
+};
+
+/// Runs a whole message through EVP or the kernels on this thread: for a submit on a worker.
+class FileState final : public runtime::OperationState<Digest>, public FileJob {
+ public:
+  FileState(std::string path, const Algorithm& algorithm) noexcept : FileJob(std::move(path), algorithm) {}
+  void request_stop() noexcept override { FileJob::request_stop(); }
+
+ private:
+  using runtime::OperationState<Digest>::ended;
+  void ended(runtime::Work&) noexcept override {}
+  void ended(Result<Digest> digest) noexcept override {
+    result = std::move(digest);
+    complete();
+  }
+};
+
+template <class State>
+Operation<Digest> failed(State* state, Error error) {
+  state->result = std::move(error);
+  Operation<Digest> handle(state);
+  state->complete();
+  return handle;
+}
+
+struct FailedState final : runtime::OperationState<Digest> {
+  void ended(runtime::Work&) noexcept override {}
+};
+
+Operation<Digest> submit(const Algorithm& algorithm, ByteSpan data) {
+  StreamHandle stream = make_stream(algorithm);
+  if (stream == nullptr) return failed(new FailedState, Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
+  set_stream_span(*stream, data, true);
+  auto* state = new MessageState(std::move(stream));
+  runtime::Pool* pool = runtime::Pool::instance();
+  if (pool == nullptr) return failed(state, Error(ErrorCode::kOutOfMemory, "no worker thread could be started"));
+  Operation<Digest> handle(state);
+  if (!pool->submit(&state->stream())) {
+    state->result = Error(ErrorCode::kPoolClosed, "the pool was shut down");
+    state->complete();
+  }
+  return handle;
+}
+
+}  // namespace
+
+Operation<Digest> sha256(ByteSpan data) {
+  if (runtime::Pool::on_worker()) {
+    auto* state = new FailedState;
+    state->result = sha256_now(data);
+    Operation<Digest> handle(state);
+    state->complete();
+    return handle;
+  }
+  return submit(Algorithm::sha256(), data);
+}
+
+Operation<Digest> digest(ByteSpan data, std::string_view algorithm) {
+  Result<const Algorithm*> found = Algorithm::find(algorithm);
+  if (!found.ok()) return failed(new FailedState, std::move(found).error());
+  if (found.value() == &Algorithm::sha256()) return sha256(data);
+  return submit(*found.value(), data);
+}
+
+Operation<Digest> file_digest(std::string path, std::string_view algorithm) {
+  Result<const Algorithm*> found = Algorithm::find(algorithm);
+  if (!found.ok()) return failed(new FailedState, std::move(found).error());
+  auto* state = new FileState(std::move(path), *found.value());
+  Operation<Digest> handle(state);
+  if (!state->start()) {
+    state->result = Error(ErrorCode::kOutOfMemory, "no reader thread could be started");
+    state->complete();
+  }
+  return handle;
+}
+
+Digest sha256_now(ByteSpan data) noexcept {
+  Digest digest;
+  sha256_oneshot(data.data(), data.size(), digest.bytes);
+  digest.size = 32;
+  return digest;
+}
+
+}  // namespace offloop::hash
