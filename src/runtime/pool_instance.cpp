@@ -14,6 +14,7 @@ namespace {
 std::atomic<Pool*> g_pool{nullptr};
 std::atomic<bool> g_shut_down{false};
 std::atomic<std::uint32_t> g_threads{0};
+std::atomic<std::uint32_t> g_default_threads{0};
 std::atomic<std::uint32_t> g_max_pending{0};
 std::atomic<WhenFull> g_when_full{WhenFull::kWait};
 
@@ -21,7 +22,11 @@ std::atomic<std::uint32_t> g_start_lock{0};
 
 unsigned wanted_threads() noexcept {
   const unsigned set = g_threads.load(std::memory_order_relaxed);
-  return set != 0 ? set : default_threads();
+  if (set != 0) return set;
+  // Asked on every submit: the cgroup's files are read once.
+  unsigned found = g_default_threads.load(std::memory_order_relaxed);
+  if (found == 0) g_default_threads.store(found = default_threads(), std::memory_order_relaxed);
+  return found;
 }
 
 void exit_handler() { Pool::shutdown(250'000'000); }

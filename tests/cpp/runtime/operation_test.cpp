@@ -4,9 +4,14 @@
 
 #include <atomic>
 #include <coroutine>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "support/counters_listener.h"
+#include "support/gate.h"
+#include "support/test_pool.h"
 
 namespace offloop {
 namespace {
@@ -29,10 +34,102 @@ TEST(Operation, BadAllocIsOutOfMemory) {
   EXPECT_EQ(op.get().error().code, ErrorCode::kOutOfMemory);
 }
 
+TEST(Operation, WhatIsThrownNeedNotBeAnException) {
+  const Result<int> result = spawn([](StopToken) -> int { throw 42; }).get();
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kInternal);
+}
+
+TEST(Operation, AnErrorTheTaskReturnsIsTheResult) {
+  auto op = spawn([](StopToken) -> Result<int> { return Error(ErrorCode::kIo, "no", "/file", 2); });
+  const Result<int> result = op.get();
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kIo);
+  EXPECT_EQ(result.error().context, "/file");
+}
+
+TEST(Operation, AMoveOnlyValueIsMovedOut) {
+  auto op = spawn([](StopToken) { return std::make_unique<int>(9); });
+  EXPECT_EQ(*op.get().value(), 9);
+}
+
+TEST(Operation, ATaskMayOwnWhatCannotBeCopied) {
+  auto input = std::make_unique<int>(3);
+  EXPECT_EQ(spawn([in = std::move(input)](StopToken) { return *in + 1; }).get().value(), 4);
+}
+
+TEST(Operation, DroppingTheHandleNeitherStopsNorWaits) {
+  testing::Gate go, ran;
+  {
+    auto dropped = spawn([&](StopToken) {
+      go.wait();
+      ran.open();
+    });
+  }
+  go.open();
+  ran.wait();
+}
+
+TEST(Operation, WaitForSaysWhetherItHasEnded) {
+  testing::Gate go;
+  auto op = spawn([&](StopToken) { go.wait(); });
+  EXPECT_FALSE(op.wait_for(0));
+  EXPECT_FALSE(op.wait_for(-1));
+  EXPECT_FALSE(op.wait_for(1'000'000));
+  EXPECT_FALSE(op.done());
+  go.open();
+  EXPECT_TRUE(op.wait_for(INT64_MAX));
+  EXPECT_TRUE(op.done());
+  EXPECT_TRUE(op.wait_for(0));
+}
+
+TEST(Operation, StoppedWhileQueuedItNeverRunsAndSaysStopped) {
+  ASSERT_TRUE(testing::resize_pool(1));
+  testing::Gate running, go;
+  auto busy = spawn([&](StopToken) {
+    running.open();
+    go.wait();
+  });
+  running.wait();
+  bool ran = false;
+  auto op = spawn([&](StopToken) { ran = true; });
+  op.request_stop();
+  go.open();
+  EXPECT_EQ(op.get().error().code, ErrorCode::kStopped);
+  EXPECT_FALSE(ran);
+  EXPECT_TRUE(busy.get().ok());
+  ASSERT_TRUE(testing::resize_pool(2));
+}
+
+TEST(Operation, GetOnAWorkerRefusesToWaitForAnotherWorker) {
+  testing::Gate go;
+  auto slow = spawn([&](StopToken) {
+    go.wait();
+    return 1;
+  });
+  auto asks = spawn([&](StopToken) { return slow.get(); });
+  EXPECT_EQ(asks.get().error().code, ErrorCode::kInternal);
+  go.open();
+  EXPECT_EQ(slow.get().value(), 1);
+}
+
+TEST(Operation, ThenRacingTheEndIsCalledExactlyOnce) {
+  for (unsigned i = 0; i < 3000; ++i) {
+    std::atomic<unsigned> calls{0};
+    auto op = spawn([](StopToken) { return 1; });
+    op.then([&](Result<int>& r) noexcept { calls += static_cast<unsigned>(r.value()); });
+    while (!op.done() || calls == 0) std::this_thread::yield();
+    ASSERT_EQ(calls, 1U);
+  }
+}
+
 TEST(Operation, ThenIsCalledOnceWhetherItEndedBeforeOrAfter) {
   std::atomic<int> calls{0};
   auto early = spawn([](StopToken) { return 1; });
-  early.then([&](Result<int>& r) noexcept { calls += r.value(); calls.notify_all(); });
+  early.then([&](Result<int>& r) noexcept {
+    calls += r.value();
+    calls.notify_all();
+  });
   auto late = spawn([](StopToken) { return 2; });
   while (!late.done()) std::this_thread::yield();
   late.then([&](Result<int>& r) noexcept { calls += r.value(); });
