@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "offloop/base/counters.h"
 #include "offloop/base/error.h"
 #include "offloop/runtime/port.h"
 #include "offloop/runtime/work.h"
@@ -26,8 +27,8 @@ enum class StopResult : std::uint8_t {
 /// The native half of one operation: malloc'd, outside the garbage collector's sight, as its buffer must be.
 class Core {
  public:
-  Core() noexcept;
-  virtual ~Core();
+  Core() noexcept { count_made(Counted::kOperation); }
+  virtual ~Core() { count_freed(Counted::kOperation); }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 

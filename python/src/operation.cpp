@@ -611,9 +611,6 @@ PyType_Spec kSpec = {"offloop.Operation", sizeof(PyOperation), 0,
 
 }  // namespace
 
-Core::Core() noexcept { count_made(Counted::kOperation); }
-Core::~Core() { count_freed(Counted::kOperation); }
-
 bool init_operation_type(PyObject* module) {
   if (g_operation_type == nullptr) {
     g_str_run = PyUnicode_InternFromString("run");

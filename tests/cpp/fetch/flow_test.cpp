@@ -7,6 +7,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -286,26 +287,35 @@ TEST(Cancel, TheConsumerEndsItsTransferByAborting) {
   EXPECT_TRUE(seen.wait());
 }
 
-// Held by the look-ups below; plain pointers, because a look-up is a plain function.
-Gate* g_look_up_entered = nullptr;
-Gate* g_look_up_go = nullptr;
+/// A look-up that waits until a test lets it go. Shared, because its thread is nobody's: it may still run after the
+/// test.
+struct Held {
+  Gate entered;
+  Gate go;
+};
+
+std::shared_ptr<Held> exchange_held(std::shared_ptr<Held> next, bool set) {
+  static std::mutex mutex;
+  static auto* const held = new std::shared_ptr<Held>;  // no destructor at exit, when a look-up may still run
+  const std::lock_guard lock(mutex);
+  if (set) *held = std::move(next);
+  return *held;
+}
 
 Resolution held_look_up(const std::string&) {
-  g_look_up_entered->open();
-  g_look_up_go->wait();
+  const std::shared_ptr<Held> held = exchange_held(nullptr, false);
+  held->entered.open();
+  held->go.wait();
   return {{"127.0.0.1"}, {}};
 }
 
 class HeldLookUp : public ::testing::Test {
  protected:
-  HeldLookUp() {
-    g_look_up_entered = &entered;
-    g_look_up_go = &go;
-    set_look_up_for_tests(&held_look_up);
-  }
+  HeldLookUp() { set_look_up_for_tests(&held_look_up); }
   ~HeldLookUp() override { set_look_up_for_tests(nullptr); }
-  Gate entered;
-  Gate go;
+  const std::shared_ptr<Held> held = exchange_held(std::make_shared<Held>(), true);
+  Gate& entered = held->entered;
+  Gate& go = held->go;
 };
 
 TEST_F(HeldLookUp, CancelReturnsAtOnceAlthoughTheLookUpGoesOn) {

@@ -1,0 +1,77 @@
+// A body that is passed on in chunks, with back-pressure: to a file's writer, or to whoever wants to see it go by.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "offloop/fetch/fetcher.h"
+#include "offloop/hash/chunk.h"
+
+namespace offloop::pipeline {
+
+/// One URL whose body comes in chunks of up to 256 KiB, in order; at most four of them are out at a time, then the transfer is
+/// paused. Derive, start() once; on_end() is called exactly once for each start() that succeeded, after the last on_chunk().
+class StreamJob : private fetch::BodyConsumer {
+ public:
+  StreamJob() = default;
+  StreamJob(const StreamJob&) = delete;
+  StreamJob& operator=(const StreamJob&) = delete;
+  ~StreamJob() override { hash::free_chunk(chunk_); }
+
+  /// Errors: as Fetcher::start; on_end() will not be called then. [any thread]
+  Result<Unit> start(fetch::Fetcher& fetcher, const fetch::Request& request);
+  /// [any thread, after start() has returned]
+  void cancel() noexcept;
+
+ protected:
+  /// Takes the chunk over; give it to chunk_done() when it has been used. Must not block. [I/O thread]
+  virtual void on_chunk(hash::Chunk* chunk) noexcept = 0;
+  /// Nothing follows. Chunks may still be out. [I/O thread]
+  virtual void on_end(Result<fetch::TransferInfo> result) noexcept = 0;
+  /// Frees the chunk and lets the transfer go on. [any thread; the job must be alive]
+  void chunk_done(hash::Chunk* chunk) noexcept;
+
+ private:
+  void on_accepted(fetch::TransferId id) override { id_.store(id, std::memory_order_release); }
+  fetch::Flow on_body(ByteSpan bytes) override;
+  void on_done(const Result<fetch::TransferInfo>& result) override;
+  void pass_on() noexcept;
+
+  fetch::Fetcher* fetcher_ = nullptr;
+  std::atomic<fetch::TransferId> id_{0};
+  hash::Chunk* chunk_ = nullptr;  ///< being filled
+  std::atomic<unsigned> out_{0};  ///< chunks passed on and not done
+  std::atomic<bool> paused_{false};
+  bool out_of_memory_ = false;
+};
+
+/// One URL into one file: written as `path` + ".part" by a writer thread, renamed once complete, removed otherwise.
+class FetchFileJob : private StreamJob {
+ public:
+  explicit FetchFileJob(std::string path) : path_(std::move(path)) {}
+  ~FetchFileJob() override = default;
+
+  Result<Unit> start(fetch::Fetcher& fetcher, const fetch::Request& request) { return StreamJob::start(fetcher, request); }
+  void cancel() noexcept { StreamJob::cancel(); }
+
+ protected:
+  /// The last call. Errors of the file are kIo with the path. [writer thread]
+  virtual void ended(Result<fetch::TransferInfo> result) noexcept = 0;
+
+ private:
+  friend class FileWriter;
+  void on_chunk(hash::Chunk* chunk) noexcept final;
+  void on_end(Result<fetch::TransferInfo> result) noexcept final;
+  void write(hash::Chunk* chunk) noexcept;  // [writer thread]
+  void close() noexcept;                    // [writer thread]
+  void open_part() noexcept;                // [writer thread]
+  void fail(const char* doing) noexcept;
+
+  const std::string path_;
+  int fd_ = -1;
+  std::atomic<bool> lost_{false};           ///< a chunk could not be handed to the writer
+  Error error_;                             ///< of the file; what comes after it is dropped
+  Result<fetch::TransferInfo> result_{Error(ErrorCode::kInternal, "the transfer has not ended")};
+};
+
+}  // namespace offloop::pipeline

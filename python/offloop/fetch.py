@@ -1,0 +1,306 @@
+"""Fetching off the event loop: libcurl on I/O threads of its own, bodies hashed in the core while they arrive.
+
+Functions that return an :class:`offloop.Operation` are plain functions: the transfer is queued when they are called in a
+running event loop. Cancelling an operation closes its connection at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Literal
+
+from . import _core, _ext
+from ._core import Operation
+from ._ext import HashedResponse, Response, ResponseInfo
+
+__all__ = [
+    "Fetcher",
+    "HashedResponse",
+    "Response",
+    "ResponseInfo",
+    "fetch_and_hash_urls",
+    "fetch_url",
+]
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Sink = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Callable[[memoryview], object]
+
+
+class Fetcher:
+    """Many transfers at once on few I/O threads: keep-alive, redirects, decompression, limits.
+
+    Every option is a keyword argument; C++ and the command line have the same names.
+
+    :param io_threads: 1 to 64; one is right until it is saturated (some 60,000 small requests a second).
+    :param max_concurrent: transfers in flight, over all hosts.
+    :param per_host: transfers in flight to one host name; 0 for no limit of its own.
+    :param connect_timeout: seconds for name look-up, TCP and TLS together, per hop; ``math.inf`` for none.
+    :param timeout: seconds from leaving the queue to the last byte, over all hops; ``math.inf`` for none.
+    :param low_speed_bytes: slower than so many bytes a second...
+    :param low_speed_time: ...for so many seconds is a timeout; 0 turns it off.
+    :param max_redirects: 0 makes a redirect an error.
+    :param max_body: bytes of one body, counted after decompression.
+    :param fail_on_status: a status of 400 or above is :class:`offloop.HTTPStatusError`.
+    :param verify_tls: check the server's certificate.
+    :param ca_file: a PEM file instead of the system's certificates.
+    :param decompress: ask for and decode gzip, br and zstd.
+    :param http2: offer HTTP/2 on https.
+    :param user_agent: instead of offloop's own.
+    :param headers: sent with every request.
+    :param env_proxy: honour ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
+    :param addresses: ``"public_only"`` refuses loopback, private and other special addresses after name resolution, on
+        every hop; ``"allow_all"`` (default) does not.
+    :param allow_cidrs: networks that are allowed whatever ``addresses`` says.
+    :param deny_cidrs: networks that are always refused.
+    :param resolve: ``"host:address"`` overrides of name resolution.
+    :raises TypeError: an option of the wrong type or an unknown one.
+    :raises ValueError: an option out of its range; the message names it.
+
+    Use it as an ``async with`` block or call :meth:`close`. Its methods are for the threads of event loops; it serves
+    several loops at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        io_threads: int = 1,
+        max_concurrent: int = 64,
+        per_host: int = 0,
+        connect_timeout: float = 5.0,
+        timeout: float = 10.0,
+        low_speed_bytes: int = 1000,
+        low_speed_time: int = 20,
+        max_redirects: int = 10,
+        max_body: int = 1 << 30,
+        fail_on_status: bool = True,
+        verify_tls: bool = True,
+        ca_file: str | os.PathLike[str] | None = None,
+        decompress: bool = True,
+        http2: bool = False,
+        user_agent: str | None = None,
+        headers: Headers = (),
+        env_proxy: bool = True,
+        addresses: Literal["allow_all", "public_only"] = "allow_all",
+        allow_cidrs: Iterable[str] = (),
+        deny_cidrs: Iterable[str] = (),
+        resolve: Iterable[str] = (),
+    ) -> None:
+        options = _ext.FetcherOptions()
+        options.io_threads = _count("io_threads", io_threads, 1)
+        options.max_concurrent = _count("max_concurrent", max_concurrent, 1)
+        options.per_host = _count("per_host", per_host, 0)
+        options.connect_timeout = _seconds("connect_timeout", connect_timeout)
+        options.timeout = _seconds("timeout", timeout)
+        options.low_speed_bytes = _count("low_speed_bytes", low_speed_bytes, 0)
+        options.low_speed_time = _count("low_speed_time", low_speed_time, 0)
+        options.max_redirects = _count("max_redirects", max_redirects, 0)
+        options.max_body = _count("max_body", max_body, 0, 2**63 - 1)
+        options.fail_on_status = bool(fail_on_status)
+        options.verify_tls = bool(verify_tls)
+        options.ca_file = os.fspath(ca_file) if ca_file is not None else ""
+        options.decompress = bool(decompress)
+        options.http2 = bool(http2)
+        options.user_agent = user_agent or ""
+        options.headers = _header_list(headers)
+        options.env_proxy = bool(env_proxy)
+        if addresses not in ("allow_all", "public_only"):
+            raise ValueError(f"addresses must be 'allow_all' or 'public_only', got {addresses!r}")
+        options.addresses = getattr(_ext.AddressMode, addresses)
+        options.allow_cidrs = list(allow_cidrs)
+        options.deny_cidrs = list(deny_cidrs)
+        options.resolve = list(resolve)
+        self._fetcher = _ext.Fetcher(options)
+
+    async def __aenter__(self) -> Fetcher:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes no more, cancels what is in flight, closes the connections. Returns at once; a second call is allowed."""
+        self._fetcher.close()
+
+    @property
+    def closed(self) -> bool:
+        """True after :meth:`close`: a further request raises :class:`offloop.PoolClosedError`."""
+        return self._fetcher.closed
+
+    def get(
+        self, url: str, *, headers: Headers = (), timeout: float | None = None, max_body: int | None = None
+    ) -> Operation[Response]:
+        """Fetches ``url`` into memory.
+
+        :returns: an operation that yields a :class:`Response`; its ``body`` is a memoryview of the decoded bytes, no copy.
+        :raises InvalidURLError: at once, when the URL is not one (http and https only). Nothing has been queued then.
+        :raises FetchError: from the operation, or one of its subclasses, which say what to do next.
+        """
+        return self._fetcher.get(_url(url), _header_list(headers), _timeout(timeout), _max_body(max_body), False)
+
+    def hash(
+        self,
+        url: str,
+        algorithm: str = "sha256",
+        *,
+        headers: Headers = (),
+        timeout: float | None = None,
+        max_body: int | None = None,
+    ) -> Operation[HashedResponse]:
+        """Fetches ``url`` and hashes the decoded body while it arrives; the body is not kept.
+
+        :returns: an operation that yields a :class:`HashedResponse` (``digest``, ``hexdigest``, ``size``, ``status``, ...).
+        :raises ValueError: at once, for an unknown algorithm.
+        :raises InvalidURLError: at once, as :meth:`get`.
+        """
+        return self._fetcher.hash(_url(url), algorithm, _header_list(headers), _timeout(timeout), _max_body(max_body))
+
+    def stream(
+        self,
+        url: str,
+        sink: Sink,
+        *,
+        headers: Headers = (),
+        timeout: float | None = None,
+        max_body: int | None = None,
+    ) -> Operation[ResponseInfo]:
+        """Fetches ``url`` into a file, or past a function.
+
+        :param sink: a path: written by a writer thread as ``path + ".part"``, renamed when complete, removed otherwise.
+            Or a callable: called on the loop with a memoryview of up to 256 KiB, which is released when it returns; at
+            most four chunks are held, then the transfer waits. An exception that it raises ends the transfer and is the
+            operation's.
+        :returns: an operation that yields a :class:`ResponseInfo`.
+        :raises OSError: from the operation, with the path, when the file cannot be written.
+        """
+        target = sink if callable(sink) else os.fsencode(sink)
+        return self._fetcher.stream(_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
+
+    def stats(self) -> dict[str, int]:
+        """Transfers queued, running, done, failed and stopped, body bytes, connections opened, name look-ups."""
+        return self._fetcher.stats()
+
+    def __repr__(self) -> str:
+        return "<offloop.fetch.Fetcher closed>" if self.closed else f"<offloop.fetch.Fetcher {self.stats()}>"
+
+
+def fetch_url(url: str, timeout: float = 10) -> Operation[bytes]:
+    """Fetches ``url`` into memory, through the process's shared connections.
+
+    :param timeout: seconds for everything, redirects included.
+    :returns: an operation that yields the decoded body, at most 1 GiB.
+    :raises InvalidURLError: at once; nothing has been queued then.
+    :raises HTTPStatusError: from the operation, for a status of 400 or above.
+    :raises FetchTimeoutError: "Fetch timed out for {url} after {n}s".
+    :raises FetchError: "Fetch failed for {url}: ...", or one of its subclasses.
+    """
+    return _shared()._fetcher.get(_url(url), [], _timeout(timeout), None, True)
+
+
+async def fetch_and_hash_urls(
+    urls: Iterable[str], max_concurrent: int = 5, *, timeout: float = 10, return_exceptions: bool = False
+) -> dict[str, str] | dict[str, str | BaseException]:
+    """Fetches URLs and hashes their bodies in the core; no body enters Python or stays in memory.
+
+    :param urls: what to fetch; one listed twice is fetched once.
+    :param max_concurrent: at most so many transfers of this call at a time.
+    :param timeout: seconds for each URL.
+    :param return_exceptions: put the error in the result instead of raising it.
+    :returns: URL to hexadecimal SHA-256, keys in input order.
+    :raises ExceptionGroup: on the first failure, with its error; everything else has been cancelled and its connections
+        closed by then, as in a TaskGroup.
+    :raises TypeError: an argument of the wrong type; nothing has been fetched then.
+    :raises ValueError: ``max_concurrent`` or ``timeout`` is not greater than 0, or a URL is not one
+        (:class:`offloop.InvalidURLError`; with ``return_exceptions`` it is that URL's value).
+    """
+    if isinstance(urls, (str, bytes)):
+        raise TypeError(f"urls must be an iterable of str, not one {type(urls).__name__}")
+    wanted = list(dict.fromkeys(_url(url) for url in urls))
+    if not isinstance(max_concurrent, int) or isinstance(max_concurrent, bool):
+        raise TypeError(f"max_concurrent must be an int, not {type(max_concurrent).__name__}")
+    if max_concurrent <= 0:
+        raise ValueError(f"max_concurrent must be greater than 0, got {max_concurrent}")
+    limit = _seconds("timeout", timeout)
+    if not return_exceptions:
+        for url in wanted:
+            _ext.check_url(url)
+    if not wanted:
+        return {}
+    results = await _shared()._fetcher.hash_urls(
+        wanted, min(max_concurrent, len(wanted)), limit, not return_exceptions
+    )
+    if not return_exceptions:
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of {len(wanted)} URLs failed", errors)
+    return dict(zip(wanted, results, strict=True))
+
+
+_SHARED_CONCURRENCY = 1024
+_shared_lock = threading.Lock()
+_shared_fetcher: Fetcher | None = None
+_shared_pid = 0
+
+
+def _shared() -> Fetcher:
+    """The fetcher of the module's functions: made on first use, made anew in a forked child."""
+    global _shared_fetcher, _shared_pid
+    fetcher = _shared_fetcher
+    if fetcher is not None and _shared_pid == os.getpid():
+        return fetcher
+    with _shared_lock:
+        if _shared_fetcher is None or _shared_pid != os.getpid():
+            _shared_fetcher = Fetcher(max_concurrent=_SHARED_CONCURRENCY)
+            _shared_pid = os.getpid()
+        return _shared_fetcher
+
+
+def _forget_lock() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
+
+
+def _url(url: object) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    return url
+
+
+def _count(name: str, value: object, least: int, most: int = 2**31 - 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+    return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} must be greater than 0 seconds, got {value}")
+    return float(value)
+
+
+def _timeout(value: float | None) -> float | None:
+    return None if value is None else _seconds("timeout", value)
+
+
+def _max_body(value: int | None) -> int | None:
+    return None if value is None else _count("max_body", value, 0, 2**63 - 1)
+
+
+def _header_list(headers: Headers) -> list[tuple[str, str]]:
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], str):
+            raise TypeError(f"headers must be a mapping or pairs of str, got {pair!r}")
+    return pairs

@@ -1,0 +1,254 @@
+// offloop._ext: what is not on the hot path, by nanobind. Loaded with the first use of offloop.fetch.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "fetch_cores.h"
+#include "offloop/fetch/options.h"
+#include "offloop/fetch/url.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace offloop::python {
+namespace {
+
+/// A body's bytes, for memoryview(): the memory lives as long as anybody looks at it.
+struct Body {
+  std::shared_ptr<fetch::OwnedBytes> bytes;
+};
+
+int body_getbuffer(PyObject* self, Py_buffer* view, int flags) {
+  const Body* body = nb::inst_ptr<Body>(self);
+  const ByteSpan span = body->bytes->span();
+  static std::uint8_t empty = 0;
+  void* data = span.empty() ? &empty : const_cast<std::uint8_t*>(span.data());
+  return PyBuffer_FillInfo(view, self, data, static_cast<Py_ssize_t>(span.size()), 1, flags);
+}
+
+PyType_Slot g_body_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(body_getbuffer)}, {0, nullptr}};
+
+nb::object body_of(const Response& response) {
+  return nb::steal(PyMemoryView_FromObject(nb::cast(Body{response.body}).ptr()));
+}
+
+/// Raises what set_error has set, or hands the new object on.
+nb::object checked(PyObject* object) {
+  if (object == nullptr) throw nb::python_error();
+  return nb::steal(object);
+}
+
+[[noreturn]] void raise(const Error& error, const std::string& url) {
+  set_fetch_error(error, url);
+  throw nb::python_error();
+}
+
+struct FetcherObject {
+  FetcherHandle handle;
+
+  [[nodiscard]] const FetcherHandle& open() const {
+    if (handle == nullptr) {
+      core_api()->set_error(Error(ErrorCode::kPoolClosed, "the fetcher is closed"));
+      throw nb::python_error();
+    }
+    return handle;
+  }
+};
+
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+std::vector<fetch::Header> header_list(const HeaderList& headers) {
+  std::vector<fetch::Header> out;
+  for (const auto& [name, value] : headers) out.push_back({name, value});
+  return out;
+}
+
+fetch::Request request_of(std::string url, const HeaderList& headers, std::optional<double> timeout,
+                          std::optional<std::uint64_t> max_body) {
+  if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);
+  fetch::Request request;
+  request.url = std::move(url);
+  request.headers = header_list(headers);
+  request.timeout_s = timeout;
+  request.max_body = max_body;
+  return request;
+}
+
+nb::dict timings_of(const ResponseInfo& info) {
+  const auto seconds = [](std::int64_t ns) { return static_cast<double>(ns) * 1e-9; };
+  nb::dict d;
+  d["queue"] = seconds(info.timings.queue_ns);
+  d["dns"] = seconds(info.timings.dns_ns);
+  d["connect"] = seconds(info.timings.connect_ns);
+  d["tls"] = seconds(info.timings.tls_ns);
+  d["first_byte"] = seconds(info.timings.first_byte_ns);
+  d["total"] = seconds(info.timings.total_ns);
+  return d;
+}
+
+PyObject* convert_response(Response&& response) { return nb::cast(std::move(response)).release().ptr(); }
+PyObject* convert_hashed(HashedResponse&& response) { return nb::cast(std::move(response)).release().ptr(); }
+PyObject* convert_info(ResponseInfo&& info) { return nb::cast(std::move(info)).release().ptr(); }
+
+template <class Class>
+void bind_info(Class& cls) {
+  cls.def_ro("status", &ResponseInfo::status, "HTTP status.")
+      .def_ro("final_url", &ResponseInfo::final_url, "Where it was found, after redirects.")
+      .def_ro("headers", &ResponseInfo::headers, "(name, value) pairs in the order of arrival.")
+      .def_ro("redirects", &ResponseInfo::redirects, "How many were followed.")
+      .def_ro("peer_ip", &ResponseInfo::peer_ip, "Address of the server.")
+      .def_ro("http_version", &ResponseInfo::http_version, "'1.0', '1.1' or '2'.")
+      .def_ro("reused_connection", &ResponseInfo::reused_connection, "True on a kept-alive connection.")
+      .def_ro("size", &ResponseInfo::size, "Body bytes, decoded.")
+      .def_prop_ro("timings", timings_of, "Seconds: queue, dns, connect, tls, first_byte, total.")
+      .def_prop_ro("elapsed", [](const ResponseInfo& info) { return static_cast<double>(info.timings.total_ns) * 1e-9; },
+                   "Seconds from leaving the queue to the last byte.")
+      .def("header",
+           [](const ResponseInfo& info, const std::string& name, nb::object otherwise) -> nb::object {
+             for (const auto& [key, value] : info.headers) {
+               if (key.size() == name.size() && strcasecmp(key.c_str(), name.c_str()) == 0) return nb::cast(value);
+             }
+             return otherwise;
+           },
+           "name"_a, "default"_a = nb::none(), "The first header of that name, in any case.");
+}
+
+}  // namespace
+
+NB_MODULE(_ext, m) {
+  m.doc() = "Fetching, for offloop.fetch.";
+  if (core_api() == nullptr) throw nb::python_error();
+  set_converters({convert_response, convert_hashed, convert_info});
+
+  nb::class_<Body>(m, "Body", nb::type_slots(g_body_slots));
+  auto info = nb::class_<ResponseInfo>(m, "ResponseInfo");
+  bind_info(info);
+  info.def("__repr__", [](const ResponseInfo& r) { return "<offloop.fetch.ResponseInfo [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+  nb::class_<Response, ResponseInfo>(m, "Response")
+      .def_prop_ro("body", body_of, "The decoded body as a read-only memoryview; no copy.")
+      .def("read", [](const Response& r) { return nb::bytes(r.body->span().data(), r.body->size()); }, "The decoded body as bytes, a copy.")
+      .def("text",
+           [](const Response& r, const std::string& encoding, const std::string& errors) {
+             return nb::steal(PyUnicode_Decode(reinterpret_cast<const char*>(r.body->span().data()),
+                                               static_cast<Py_ssize_t>(r.body->size()), encoding.c_str(), errors.c_str()));
+           },
+           "encoding"_a = "utf-8", "errors"_a = "strict", "The decoded body as str.")
+      .def("__repr__", [](const Response& r) { return "<offloop.fetch.Response [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+  nb::class_<HashedResponse, ResponseInfo>(m, "HashedResponse")
+      .def_prop_ro("digest", [](const HashedResponse& r) { return nb::bytes(r.digest.data(), r.digest.size()); }, "The digest, raw bytes.")
+      .def_prop_ro("hexdigest",
+                   [](const HashedResponse& r) {
+                     return to_hex({reinterpret_cast<const std::uint8_t*>(r.digest.data()), r.digest.size()});
+                   },
+                   "The digest in hexadecimal digits.")
+      .def("__repr__", [](const HashedResponse& r) { return "<offloop.fetch.HashedResponse [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+
+  nb::enum_<fetch::AddressMode>(m, "AddressMode")
+      .value("allow_all", fetch::AddressMode::kAllowAll)
+      .value("public_only", fetch::AddressMode::kPublicOnly);
+
+  nb::class_<fetch::FetcherOptions>(m, "FetcherOptions")
+      .def(nb::init<>())
+      .def_rw("io_threads", &fetch::FetcherOptions::io_threads)
+      .def_rw("max_concurrent", &fetch::FetcherOptions::max_concurrent)
+      .def_rw("per_host", &fetch::FetcherOptions::per_host)
+      .def_rw("connect_timeout", &fetch::FetcherOptions::connect_timeout_s)
+      .def_rw("timeout", &fetch::FetcherOptions::timeout_s)
+      .def_rw("low_speed_bytes", &fetch::FetcherOptions::low_speed_bytes_per_s)
+      .def_rw("low_speed_time", &fetch::FetcherOptions::low_speed_time_s)
+      .def_rw("max_redirects", &fetch::FetcherOptions::max_redirects)
+      .def_rw("max_body", &fetch::FetcherOptions::max_body)
+      .def_rw("fail_on_status", &fetch::FetcherOptions::fail_on_status)
+      .def_rw("verify_tls", &fetch::FetcherOptions::verify_tls)
+      .def_rw("ca_file", &fetch::FetcherOptions::ca_file)
+      .def_rw("decompress", &fetch::FetcherOptions::decompress)
+      .def_rw("http2", &fetch::FetcherOptions::http2)
+      .def_rw("user_agent", &fetch::FetcherOptions::user_agent)
+      .def_rw("env_proxy", &fetch::FetcherOptions::env_proxy)
+      .def_rw("addresses", &fetch::FetcherOptions::addresses)
+      .def_rw("allow_cidrs", &fetch::FetcherOptions::allow_cidrs)
+      .def_rw("deny_cidrs", &fetch::FetcherOptions::deny_cidrs)
+      .def_rw("resolve", &fetch::FetcherOptions::resolve)
+      .def_prop_rw(
+          "headers",
+          [](const fetch::FetcherOptions& o) {
+            HeaderList list;
+            for (const fetch::Header& header : o.headers) list.emplace_back(header.name, header.value);
+            return list;
+          },
+          [](fetch::FetcherOptions& o, const HeaderList& list) { o.headers = header_list(list); });
+
+  nb::class_<FetcherObject>(m, "Fetcher")
+      .def("__init__",
+           [](FetcherObject* self, const fetch::FetcherOptions& options) {
+             Result<std::unique_ptr<pipeline::HashingFetcher>> made = pipeline::HashingFetcher::create(options);
+             if (!made.ok()) {
+               core_api()->set_error(made.error());
+               throw nb::python_error();
+             }
+             new (self) FetcherObject{FetcherHandle(std::move(made).value())};
+           },
+           "options"_a)
+      .def("get",
+           [](const FetcherObject& self, std::string url, const HeaderList& headers, std::optional<double> timeout,
+              std::optional<std::uint64_t> max_body, bool bytes_only) {
+             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+             return checked(bytes_only ? start_get_bytes(self.open(), std::move(request)) : start_get(self.open(), std::move(request)));
+           },
+           "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a)
+      .def("hash",
+           [](const FetcherObject& self, std::string url, const std::string& algorithm, const HeaderList& headers,
+              std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
+             Result<const hash::Algorithm*> found = hash::Algorithm::find(algorithm);
+             if (!found.ok()) raise(found.error(), url);
+             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+             return checked(start_hash(self.open(), std::move(request), *found.value()));
+           },
+           "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+      .def("stream",
+           [](const FetcherObject& self, std::string url, nb::object sink, const HeaderList& headers, std::optional<double> timeout,
+              std::optional<std::uint64_t> max_body) {
+             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+             if (nb::isinstance<nb::bytes>(sink)) {
+               const auto path = nb::cast<nb::bytes>(sink);
+               return checked(start_stream_file(self.open(), std::move(request), std::string(path.c_str(), path.size())));
+             }
+             return checked(start_stream_callback(self.open(), std::move(request), sink.ptr()));
+           },
+           "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+      .def("hash_urls",
+           [](const FetcherObject& self, std::vector<std::string> urls, unsigned max_concurrent, double timeout, bool stop_on_error) {
+             return checked(start_hash_urls(self.open(), std::move(urls), max_concurrent, timeout, stop_on_error));
+           },
+           "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a)
+      .def("stats",
+           [](const FetcherObject& self) {
+             const fetch::FetcherStats stats = self.open()->fetcher().stats();
+             nb::dict d;
+             d["queued"] = stats.queued;
+             d["running"] = stats.running;
+             d["done"] = stats.done;
+             d["failed"] = stats.failed;
+             d["stopped"] = stats.stopped;
+             d["body_bytes"] = stats.body_bytes;
+             d["connections_opened"] = stats.connections_opened;
+             d["lookups"] = stats.lookups;
+             return d;
+           })
+      .def("close",
+           [](FetcherObject& self) {
+             if (self.handle != nullptr) self.handle->fetcher().close(false);
+             self.handle.reset();
+           })
+      .def_prop_ro("closed", [](const FetcherObject& self) { return self.handle == nullptr; });
+
+  m.def("check_url", [](const std::string& url) {
+    if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);
+  });
+  m.def("close_all", [] { fetch::close_all_fetchers(); }, nb::call_guard<nb::gil_scoped_release>());
+}
+
+}  // namespace offloop::python

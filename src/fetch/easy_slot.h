@@ -1,0 +1,59 @@
+// A libcurl easy handle that serves one transfer after the other. What never changes is set once; a hop sets only what
+// differs from the hop before.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "fetch/config.h"
+#include "fetch/transfer.h"
+
+namespace offloop::fetch {
+
+/// What the callbacks of one I/O thread's handles share with its loop. [I/O thread]
+struct CallbackSink {
+  virtual ~CallbackSink() = default;
+  virtual void socket_opened(curl_socket_t fd) = 0;
+  virtual void socket_closed(curl_socket_t fd) = 0;
+  bool called_consumer = false;
+};
+
+/// All functions [I/O thread].
+struct EasySlot {
+  CURL* easy = nullptr;
+  CallbackSink* sink = nullptr;
+  const Config* config = nullptr;
+  Transfer* transfer = nullptr;
+  bool in_multi = false;
+  char message[CURL_ERROR_SIZE] = "";
+
+  EasySlot(const EasySlot&) = delete;
+  EasySlot& operator=(const EasySlot&) = delete;
+  ~EasySlot();
+
+  /// nullptr when libcurl has no memory. `sink` and `config` must outlive every connection of the multi handle.
+  static std::unique_ptr<EasySlot> create(CallbackSink* sink, const Config* config);
+
+  /// Makes the handle ready for the transfer's current hop. `resolve` may be null.
+  void prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Slist> resolve, long timeout_ms,
+               long connect_timeout_ms);
+
+ private:
+  EasySlot() = default;
+  void set_constant_options();
+
+  // As libcurl has it now.
+  std::shared_ptr<const Slist> resolve_;
+  const curl_slist* headers_ = nullptr;
+  bool headers_last_ =
+      true;  // the list lives as long as the Fetcher; a request's own may come again at the same address
+  const Proxy* proxy_ = nullptr;
+  long timeout_ms_ = -1;
+  long connect_timeout_ms_ = -1;
+  Method method_ = Method::kGet;
+};
+
+}  // namespace offloop::fetch

@@ -1,0 +1,117 @@
+// One I/O thread: a libcurl multi handle, an epoll set, a mailbox. Handles never leave it.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fetch/admission.h"
+#include "fetch/easy_slot.h"
+#include "fetch/mailbox.h"
+#include "fetch/resolver.h"
+#include "fetch/socket_poll.h"
+
+namespace offloop::fetch {
+
+/// Counted by one I/O thread, read by any.
+struct IoCounters {
+  std::atomic<std::uint64_t> done{0};
+  std::atomic<std::uint64_t> failed{0};
+  std::atomic<std::uint64_t> stopped{0};
+  std::atomic<std::uint64_t> body_bytes{0};
+  std::atomic<std::uint64_t> connections_opened{0};
+};
+
+/// What the I/O threads of one Fetcher share.
+struct IoContext {
+  const Config& config;
+  Admission& admission;
+  Resolver& resolver;
+  std::vector<std::shared_ptr<Mailbox>>& mailboxes;  // by I/O thread
+  std::atomic<RoundObserver*>& observer;
+};
+
+/// All functions [I/O thread] unless tagged.
+class IoThread final : public CallbackSink {
+ public:
+  /// nullptr with errno set when descriptors or memory are short. [any thread]
+  static std::unique_ptr<IoThread> create(unsigned index, IoContext context);
+  ~IoThread() override;
+
+  /// The loop. Returns after Command::kStop, when every transfer of this thread has had its on_done.
+  void run();
+
+  const IoCounters& counters() const noexcept { return counters_; }  // [any thread]
+
+  /// Closes the inherited descriptors by number. [forked child]
+  void close_in_child() noexcept;
+
+  void socket_opened(curl_socket_t fd) override;
+  void socket_closed(curl_socket_t fd) override;
+
+ private:
+  IoThread(unsigned index, IoContext context, int epoll_fd, CURLM* multi);
+
+  static int socket_callback(CURL*, curl_socket_t fd, int what, void* user, void*);
+  static int timer_callback(CURLM*, long timeout_ms, void* user);
+
+  int wait_ms();
+  void wait_for_events();
+  void work_round();
+  void run_curl_timer();
+  void handle_commands();
+  void handle(Command& command);
+  void expire_lookups();
+  void collect_done();
+
+  void begin(Transfer* t);
+  void begin_hop(Transfer* t);
+  void load(Transfer* t, const Resolution* resolution);
+  void hop_done(EasySlot* slot, CURLcode code);
+  void follow(Transfer* t);
+  void resume(Transfer* t);
+
+  Error timeout_error(const Transfer& t, CURL* easy) const;
+  Error failure_of(Transfer& t, EasySlot& slot, CURLcode code) const;
+  TransferInfo info_of(Transfer& t, CURL* easy) const;
+
+  void fail(Transfer* t, Error error);
+  void finish(Transfer* t, const Result<TransferInfo>& result);
+  void hand_over(const Admission::Ready& ready);
+  void drop_slot(Transfer* t);
+  EasySlot* take_slot();
+  std::shared_ptr<const Slist> resolve_list(const std::string& host, std::uint16_t port, const Resolution& resolution);
+  void end_all();
+  void clean_up();
+
+  const unsigned index_;
+  IoContext context_;
+  std::atomic<int> epoll_fd_;
+  CURLM* multi_;
+  SocketPoll poll_;
+  std::shared_ptr<Mailbox> mailbox_;
+
+  Clock::time_point curl_timer_ = Clock::time_point::max();
+  std::set<std::pair<Clock::time_point, TransferId>> lookup_deadlines_;
+  std::vector<Command> commands_;
+  std::vector<TransferId> starts_;  // admitted by this thread's own releases
+  std::vector<std::unique_ptr<EasySlot>> slots_;
+  std::vector<EasySlot*> free_slots_;
+
+  struct ResolveList {
+    std::vector<std::string> addresses;
+    std::shared_ptr<const Slist> list;
+  };
+  std::unordered_map<std::string, ResolveList> resolve_lists_;  // by "host:port"
+
+  bool stopping_ = false;
+  IoCounters counters_;
+};
+
+}  // namespace offloop::fetch

@@ -1,0 +1,72 @@
+// One transfer, from start() to on_done.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "fetch/request_headers.h"
+#include "offloop/fetch/fetcher.h"
+#include "offloop/fetch/url.h"
+
+namespace offloop::fetch {
+
+using Clock = std::chrono::steady_clock;
+
+struct EasySlot;
+struct HostQueue;
+
+struct Transfer {
+  // Set by start(), then constant.
+  TransferId id = 0;
+  BodyConsumer* consumer = nullptr;
+  Url first_url;
+  Method method = Method::kGet;
+  Clock::duration timeout{};  ///< max() = none
+  std::uint64_t max_body = 0;
+  Slist own_headers;          ///< null: the Fetcher's list serves
+  Slist stripped_headers;     ///< for hops to another origin; null: as own_headers
+  bool origin_bound = false;  ///< stripped_headers counts
+
+  // Guarded by Admission's mutex.
+  enum class Place : std::uint8_t { kQueued, kRunning, kUnlinked };
+  Place place = Place::kQueued;
+  bool cancelled = false;
+  bool on_io_thread = false;  ///< `io` is chosen and stays
+  unsigned io = 0;
+  HostQueue* host = nullptr;
+  Transfer* previous = nullptr;  ///< in its host's queue
+  Transfer* next = nullptr;
+  Clock::time_point queued_at;
+
+  // [I/O thread]
+  enum class Phase : std::uint8_t { kIdle, kResolving, kLoading };
+  Phase phase = Phase::kIdle;
+  EasySlot* slot = nullptr;
+  Url url;  ///< of this hop
+  unsigned redirects = 0;
+  bool paused = false;
+  bool started = false;  ///< the clock below runs
+  Clock::time_point started_at;
+  Clock::time_point deadline;  ///< of all hops; max() = none
+  Clock::time_point hop_at;
+  Clock::time_point lookup_deadline;  ///< while kResolving; max() = none
+  Clock::duration queue_time{};
+  Clock::duration dns_time{};
+
+  // This hop's answer, filled by libcurl's callbacks.
+  HeaderBlock headers;
+  int status = 0;
+  bool head_done = false;      ///< the head of a final answer is complete, on_response was made or is not wanted
+  bool discard = false;        ///< the body is of no use: a redirect's or an error's
+  bool got_bytes = false;      ///< something of an answer came
+  std::size_t head_bytes = 0;  ///< interim heads included
+  std::uint64_t discarded = 0;
+  std::uint64_t body_bytes = 0;
+  std::optional<Error> failure;   ///< the reason of ours for which a callback ended the transfer
+  const char* refused = nullptr;  ///< the address policy's reason
+  std::string refused_address;
+};
+
+}  // namespace offloop::fetch
