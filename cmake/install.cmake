@@ -30,4 +30,13 @@ if(OFFLOOP_PYTHON)
   # A wheel is a zip without symbolic links, and the loader asks for the SONAME: the file itself has that name here.
   set_target_properties(${offloop_libraries} PROPERTIES VERSION 0)
   install(TARGETS ${offloop_libraries} LIBRARY DESTINATION offloop COMPONENT python NAMELINK_SKIP)
+
+  # An interpreter with libraries of its own (conda's, tools/python-from-debian's) finds them by its RPATH. What we load
+  # must follow that path too: with a RUNPATH instead, `import offloop` would bring in the system's OpenSSL, and the
+  # interpreter's `import ssl` after it would fail.
+  foreach(target IN ITEMS ${offloop_libraries} _core _ext _image)
+    if(TARGET ${target})
+      target_link_options(${target} PRIVATE -Wl,--disable-new-dtags)
+    endif()
+  endforeach()
 endif()

@@ -1,0 +1,169 @@
+# offloop: `make demo`, `make test`, `make build`, `make bench`, `make lint`, `make clean`.
+# PYTHON= chooses the interpreter (3.11 or later). What is done already is not done again. HACKING.md says more.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+# COUNTERS=ON builds the package that counts its native objects, so that every Python test checks that they balance.
+COUNTERS ?= OFF
+JOBS ?= $(shell nproc)
+# So that a hang inside native code ends, with the stack of every thread (pytest enables faulthandler).
+PYTEST_SECONDS ?= 600
+PYTEST ?=
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip --disable-pip-version-check --quiet
+stamps := $(VENV)/.stamps
+system := tools/dev/system-packages
+
+export PYTHONUNBUFFERED := 1
+ifneq ($(shell command -v ccache),)
+export CMAKE_C_COMPILER_LAUNCHER ?= ccache
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+endif
+# GCC's ThreadSanitizer does not know the address layout of kernels with 32 random bits; without randomisation it does.
+no_aslr := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(uname -m) -R)
+
+# Folders too, so that a deleted file counts as a change.
+sources := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake src include native python \
+  -name __pycache__ -prune -o -name '*.swp' -prune -o -print 2>/dev/null)
+
+.PHONY: help demo test build bench lint clean deps venv FORCE \
+  test-cpp test-asan test-tsan test-aarch64 test-python test-counters
+
+help:
+	@echo 'make demo    build, then fetch and hash from a local origin, verified, beside the asyncio variant'
+	@echo 'make test    C++ tests (also under sanitizers and for aarch64), Python tests'
+	@echo 'make build   the package, installed in $(VENV)'
+	@echo 'make bench   the micro-benchmarks'
+	@echo 'make lint    ruff, mypy --strict, clang-format, clang-tidy on changed files'
+	@echo 'make clean   removes build/ and $(VENV)'
+	@echo 'PYTHON=/path/to/python3.14 chooses the interpreter (3.11 or later; default python3)'
+
+# ---- the package in the virtual environment -----------------------------------------------------------------------
+
+deps:
+	@$(system) build
+
+venv:
+	@tools/dev/venv '$(PYTHON)' '$(VENV)'
+
+# The environment is checked first (it may be made anew, without stamps), then a second make sees true time stamps.
+build: deps venv
+	@$(MAKE) -s $(stamps)/package
+
+$(stamps)/package: $(stamps)/build-system $(sources) $(stamps)/counters-$(COUNTERS)
+	@echo "offloop: building the package into $(VENV) (the first time takes a minute or two)"
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(pip) install --no-build-isolation --config-settings=cmake.define.OFFLOOP_COUNTERS=$(COUNTERS) \
+	  $(if $(filter ON,$(COUNTERS)),--config-settings=build-dir=build/counters-{wheel_tag}) .
+	touch $@
+	$(py) -c 'import importlib.metadata as m; print("offloop:", m.version("offloop"), "is installed in $(VENV)")'
+
+# A package built with the other setting does not count.
+$(stamps)/counters-$(COUNTERS):
+	@mkdir -p $(stamps) && rm -f $(stamps)/counters-* && touch $@
+
+# What pip installs of others: once for each list in pyproject.toml, again when that file changes.
+$(stamps)/%: pyproject.toml tools/dev/requirements.py
+	@mkdir -p $(stamps)
+	@list=$$($(py) tools/dev/requirements.py $*); \
+	if [ "$$list" != "$$(cat $@ 2>/dev/null)" ]; then \
+	  echo "offloop: installing for $*:" $$list; $(pip) install $$list; echo "$$list" >$@; \
+	else touch $@; fi
+
+# ---- demo and benchmarks ------------------------------------------------------------------------------------------
+
+demo: build
+	@$(MAKE) -s $(stamps)/bench
+	@$(py) -m offloop.testing.demo
+
+bench: build
+	@$(system) bench
+	@$(MAKE) -s $(stamps)/bench
+	@cmake --preset release --log-level=WARNING
+	@cmake --build build/release --parallel $(JOBS) -- --quiet
+	@for program in build/release/bench/micro/*; do if [ -x "$$program" ] && [ -f "$$program" ]; then echo "== $$program"; "$$program"; fi; done
+	@for script in bench/micro/*.py; do if [ -f "$$script" ]; then echo "== $$script"; $(py) "$$script"; fi; done
+
+# ---- tests: what fails quickly comes first ------------------------------------------------------------------------
+
+test: 
+	@$(MAKE) test-cpp
+	@$(MAKE) test-aarch64
+	@$(MAKE) test-python
+	@$(MAKE) test-counters
+	@$(MAKE) test-asan
+	@$(MAKE) test-tsan
+	@echo "offloop: all tests passed"
+
+# $(call ctest,PRESET,TARGET,RUNNER,ARGUMENTS)
+define ctest
+	@echo "== C++ tests: $(1)"
+	@cmake --preset $(1) --log-level=WARNING
+	@cmake --build build/$(1) --target $(2) --parallel $(JOBS) -- --quiet
+	@$(3) ctest --test-dir build/$(1) --output-on-failure --no-tests=error --parallel $(JOBS) --progress $(4)
+endef
+
+test-cpp: deps
+	@$(system) test
+	$(call ctest,dev,all,,)
+
+test-asan: export ASAN_OPTIONS ?= detect_stack_use_after_return=1:strict_init_order=1:check_initialization_order=1
+test-asan: export UBSAN_OPTIONS ?= print_stacktrace=1
+test-asan: deps
+	@$(system) test
+	$(call ctest,asan,tests,,)
+
+test-tsan: export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
+test-tsan: deps
+	@$(system) test
+	$(call ctest,tsan,tests_runtime tests_hash,$(no_aslr),-L '^(runtime|hash)$$')
+
+# The NEON and ARMv8 kernels, compiled by Debian's aarch64 compiler and run by qemu-user.
+test-aarch64: deps
+	@$(system) test
+	@echo "== C++ tests: aarch64"
+	@cmake -S tests/cpp/cross -B build/aarch64 -G Ninja --log-level=WARNING \
+	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake
+	@cmake --build build/aarch64 --parallel $(JOBS) -- --quiet
+	@ctest --test-dir build/aarch64 --output-on-failure --no-tests=error --parallel $(JOBS)
+
+# PYTEST= are further arguments: make test-python PYTEST='-k cancel -x'
+test-python: build
+	@$(system) test
+	@$(MAKE) -s $(stamps)/test $(stamps)/bench
+	@echo "== Python tests: $$($(py) -V), the package as shipped"
+	@mkdir -p build/pytest
+	@timeout --signal=ABRT --kill-after=10 $(PYTEST_SECONDS) $(py) -m pytest --basetemp=build/pytest/$(notdir $(VENV)) $(PYTEST)
+
+# The same against a build that counts its native objects: each test asserts that what it made is gone.
+test-counters:
+	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters'
+
+# ---- lint, clean --------------------------------------------------------------------------------------------------
+
+cpp_files = $(shell git ls-files -co --exclude-standard '*.cpp' '*.h' '*.hpp')
+# Against the last commit, and in it: what a change touched. BASE= chooses another.
+BASE ?= HEAD~1
+changed_cpp = $(shell git diff --name-only --diff-filter=d $(BASE) -- 'src/*.cpp' 'native/*.cpp' 2>/dev/null; \
+  git ls-files -o --exclude-standard 'src/*.cpp' 'native/*.cpp')
+
+lint: build
+	@$(system) test lint
+	@$(MAKE) -s $(stamps)/test $(stamps)/dev $(stamps)/bench
+	@echo "== ruff"; $(py) -m ruff check python tests tools $(wildcard bench examples)
+	@echo "== mypy --strict"; $(py) -m mypy
+	@echo "== clang-format"; clang-format --dry-run -Werror $(cpp_files)
+	@echo "== clang-tidy (files changed since $(BASE))"
+	@cmake --preset dev --log-level=WARNING
+	@for file in $(sort $(changed_cpp)); do \
+	  grep -q "\"file\": \"$(CURDIR)/$$file\"" build/dev/compile_commands.json || continue; \
+	  clang-tidy -p build/dev --quiet --warnings-as-errors='*' "$$file" 2>/dev/null; done
+	@echo "offloop: lint is clean"
+
+clean:
+	rm -rf build dist '$(VENV)' '$(VENV)-counters'
