@@ -9,8 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._core import Operation
-from ._runtime import configure, stats
-from ._version import __version__
+from ._runtime import build_info, configure, stats
 from .errors import (
     BlockedAddressError,
     BodyTooLargeError,
@@ -34,6 +33,7 @@ from .hashing import batch_hash, compute_sha256, sha256, sha256_many
 
 if TYPE_CHECKING:
     from . import fetch, hashing
+    from ._version import __version__
     from .fetch import Fetcher, fetch_and_hash_urls, fetch_url
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "TooManyRedirectsError",
     "__version__",
     "batch_hash",
+    "build_info",
     "compute_sha256",
     "configure",
     "fetch",
@@ -69,15 +70,22 @@ __all__ = [
     "stats",
 ]
 
-# Loaded on first use: libcurl brings some thirty libraries along.
-_LAZY = {"fetch": None, "Fetcher": "fetch", "fetch_url": "fetch", "fetch_and_hash_urls": "fetch"}
+# Loaded on first use: libcurl brings some thirty libraries along, the package's metadata take as long as all the rest.
+_LAZY = {
+    "fetch": (".fetch", None),
+    "Fetcher": (".fetch", "Fetcher"),
+    "fetch_url": (".fetch", "fetch_url"),
+    "fetch_and_hash_urls": (".fetch", "fetch_and_hash_urls"),
+    "__version__": ("._version", "__version__"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'offloop' has no attribute {name!r}")
-    module = importlib.import_module(".fetch", __name__)
-    value = module if _LAZY[name] is None else getattr(module, name)
+    module_name, attribute = _LAZY[name]
+    module = importlib.import_module(module_name, __name__)
+    value = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value
 

@@ -37,6 +37,15 @@ def configure(
     return _core.configuration()
 
 
+def build_info() -> dict[str, Any]:
+    """What was built and what was found on this machine.
+
+    ``cpu``, ``cpu_features``, ``kernels`` (which SHA-256 kernels run how many streams), ``cpu_mode`` and ``cpu_problem``
+    (``OFFLOOP_CPU``), ``default_threads``, ``openssl``, ``compiler``, ``abi``, ``counters``.
+    """
+    return _core.build_info()
+
+
 def stats() -> dict[str, Any]:
     """Counters of the pool since the process started; cheap, always on.
 

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Literal
+from typing import Literal, overload
 
 from . import _core, _ext
 from ._core import Operation
@@ -202,9 +202,17 @@ def fetch_url(url: str, timeout: float = 10) -> Operation[bytes]:
     return _shared()._fetcher.get(_url(url), [], _timeout(timeout), None, True)
 
 
+@overload
+async def fetch_and_hash_urls(
+    urls: Iterable[str], max_concurrent: int = 5, *, timeout: float = 10, return_exceptions: Literal[False] = False
+) -> dict[str, str]: ...
+@overload
+async def fetch_and_hash_urls(
+    urls: Iterable[str], max_concurrent: int = 5, *, timeout: float = 10, return_exceptions: bool
+) -> dict[str, str | BaseException]: ...
 async def fetch_and_hash_urls(
     urls: Iterable[str], max_concurrent: int = 5, *, timeout: float = 10, return_exceptions: bool = False
-) -> dict[str, str] | dict[str, str | BaseException]:
+) -> Mapping[str, str | BaseException]:
     """Fetches URLs and hashes their bodies in the core; no body enters Python or stays in memory.
 
     :param urls: what to fetch; one listed twice is fetched once.
@@ -234,11 +242,16 @@ async def fetch_and_hash_urls(
     results = await _shared()._fetcher.hash_urls(
         wanted, min(max_concurrent, len(wanted)), limit, not return_exceptions
     )
-    if not return_exceptions:
-        errors = [result for result in results if isinstance(result, Exception)]
-        if errors:
-            raise ExceptionGroup(f"{len(errors)} of {len(wanted)} URLs failed", errors)
-    return dict(zip(wanted, results, strict=True))
+    digests: dict[str, str | BaseException] = {}
+    errors: list[Exception] = []
+    for url, result in zip(wanted, results, strict=True):
+        if isinstance(result, Exception):
+            errors.append(result)
+        if result is not None:  # None: cancelled because another one failed
+            digests[url] = result
+    if errors and not return_exceptions:
+        raise ExceptionGroup(f"{len(errors)} of {len(wanted)} URLs failed", errors)
+    return digests
 
 
 _SHARED_CONCURRENCY = 1024

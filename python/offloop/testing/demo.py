@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import offloop
-from offloop import _core
 from offloop.testing import NginxOrigin, Origin, body_blocks, body_sha256, find_nginx, png_image
 
 _CONCURRENCY = 64
@@ -181,7 +180,7 @@ def _summary(outcome: Outcome, wall_seconds: float, targets: list[Target]) -> st
 
 def main() -> int:
     """Runs the demo; 0 when every digest and every error is as it must be."""
-    info = _core.build_info()
+    info = offloop.build_info()
     print(f"offloop {offloop.__version__}, Python {platform.python_version()}, {info['cpu']}, {os.cpu_count()} CPUs")
     try:
         import aiohttp
@@ -210,7 +209,7 @@ def main() -> int:
     print("\n".join(lines))
     if len(variants) == 2:
         print(
-            " asyncio is limited by its one thread, which parses, copies and hashes every body under the GIL;\n"
+            " asyncio is limited by its one thread, which parses, copies and hashes every body;\n"
             " offloop by libcurl on one I/O thread and by the origin, which shares the CPUs; its loop thread sleeps."
         )
     for line in wrong:

@@ -1,0 +1,178 @@
+"""`NginxOrigin`: nginx, where it is installed, serving one folder for the demo and the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+
+# One worker: a benchmark shares its cores with the origin, and must be able to say how many the origin had.
+_CONFIGURATION = """\
+daemon off;
+{user}
+worker_processes {workers};
+pid {prefix}/nginx.pid;
+error_log {prefix}/error.log warn;
+events {{ worker_connections {connections}; }}
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  tcp_nodelay on;
+  keepalive_requests 1000000000;
+  keepalive_timeout 3600s;
+  open_file_cache max={cached_files} inactive=3600s;
+  open_file_cache_valid 3600s;
+  types {{ text/html html; image/png png; }}
+  default_type application/octet-stream;
+  client_body_temp_path {prefix}/client_body;
+  proxy_temp_path {prefix}/proxy;
+  fastcgi_temp_path {prefix}/fastcgi;
+  uwsgi_temp_path {prefix}/uwsgi;
+  scgi_temp_path {prefix}/scgi;
+  server {{
+    listen {host}:{port} backlog=4096;
+    root "{root}";
+  }}
+}}
+"""
+
+
+def find_nginx() -> str | None:
+    """Return the path of the nginx program, or None when it is not installed."""
+    # System programs are often not on the PATH of an ordinary user.
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+class NginxOrigin:
+    """nginx in a process of its own that serves the files under `root` on a free port of 127.0.0.1.
+
+        with NginxOrigin(folder) as origin:
+            url = origin.url("/file-1")
+
+    Raises RuntimeError when nginx is not installed or does not come up; the message holds its words.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, workers: int = 1) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be greater than 0, got {workers}")
+        self._root = Path(root).resolve()
+        if any(character in str(self._root) for character in '"\\$\n'):
+            raise ValueError(
+                f"root must be a path without quotes, backslashes or dollar signs, got {str(self._root)!r}"
+            )
+        self._workers = workers
+        self._host = "127.0.0.1"
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self) -> Self:
+        """Start nginx and wait until it takes connections."""
+        nginx = find_nginx()
+        if nginx is None:
+            raise RuntimeError("expected nginx to be installed (Debian: apt-get install nginx-light), found none")
+        if self._process is not None:
+            raise RuntimeError("this NginxOrigin runs already; make another one")
+        self._folder = tempfile.TemporaryDirectory(prefix="offloop-nginx-")
+        prefix = Path(self._folder.name)
+        self.port = _free_port(self._host)
+        descriptors = _open_files_limit()
+        (prefix / "nginx.conf").write_text(
+            _CONFIGURATION.format(
+                # Started by root, nginx would otherwise serve as a user who may not see a temporary folder.
+                user="user root;" if os.geteuid() == 0 else "",
+                workers=self._workers,
+                prefix=prefix,
+                host=self._host,
+                port=self.port,
+                root=self._root,
+                connections=descriptors // 2,
+                cached_files=descriptors // 4,
+            )
+        )
+        with (prefix / "start.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [nginx, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._owner = os.getpid()
+        if not self._comes_up():
+            words = "".join(
+                path.read_text(errors="replace")
+                for path in (prefix / "start.log", prefix / "error.log")
+                if path.exists()
+            )
+            self.stop()
+            raise RuntimeError(f"nginx did not come up within {_START_SECONDS:g} s: {words.strip()}")
+        return self
+
+    def _comes_up(self) -> bool:
+        assert self._process is not None  # called by start only
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex((self._host, self.port)) == 0:
+                    return True
+            time.sleep(0.01)
+        return False
+
+    def stop(self) -> None:
+        """End nginx and collect it. Harmless when it does not run, and in a forked child."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def url(self, path: str = "/") -> str:
+        """Return the URL of the file at `path` under the root ("/file-1")."""
+        if not path.startswith("/"):
+            raise ValueError(f"path must start with a slash, got {path!r}")
+        if not self.port:
+            raise RuntimeError("this NginxOrigin was not started: use it in a with block")
+        return f"http://{self._host}:{self.port}{path}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _open_files_limit() -> int:
+    """Return how many descriptors nginx may have: what it inherits from us, within reason.
+
+    Connections and cached files share them; without room left, nginx answers 500 and stops accepting.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 65536 if soft == resource.RLIM_INFINITY else min(soft, 65536)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port

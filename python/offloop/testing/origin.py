@@ -1,0 +1,93 @@
+"""The embedded origin's program: ``python -m offloop.testing.origin --port 0`` prints its URL and serves until ended.
+
+Ends at SIGTERM or SIGINT, and with ``--until-stdin-closes`` also when the process that started it is gone. It uses
+nothing of offloop's native part (routes: `offloop.testing.routes`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from offloop.testing.http11 import Connection, Server, Stats
+from offloop.testing.routes import Routes
+
+_BACKLOG = 4096
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the origin until it is told to end; return the exit code."""
+    options = _parser().parse_args(arguments)
+    if (options.certificate is None) != (options.key is None):
+        print("origin: --certificate and --key belong together, got one of them", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        print(f"origin: cannot serve on {options.host}:{options.port}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="offloop.testing.origin", description="A local HTTP/1.1 origin for tests.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--ready-fd", type=int, help="write the URL there instead of to standard output, and close it")
+    parser.add_argument("--certificate", help="PEM; makes it an https origin")
+    parser.add_argument("--key", help="PEM")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does")
+    return parser
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    if options.until_stdin_closes:
+        loop.add_reader(0, _end_at_eof, over)
+
+    stats = Stats()
+    server = Server(Routes(stats), stats)
+    context = None
+    if options.certificate is not None:
+        import ssl  # only here: an http origin starts without it
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate, options.key)
+    listener = await loop.create_server(
+        lambda: Connection(server), options.host, options.port, ssl=context, backlog=_BACKLOG
+    )
+    port = listener.sockets[0].getsockname()[1]
+    _announce(f"{'http' if context is None else 'https'}://{options.host}:{port}", options.ready_fd)
+
+    await over.wait()
+    listener.close()
+    for connection in list(server.connections):
+        connection.closed_by_us = True
+        connection.transport.abort()
+
+
+def _announce(url: str, ready_fd: int | None) -> None:
+    if ready_fd is None:
+        print(url, flush=True)
+        return
+    with contextlib.suppress(BrokenPipeError):  # whoever waited has gone; standard input or a signal will say so
+        os.write(ready_fd, f"{url}\n".encode())
+    os.close(ready_fd)
+
+
+def _end_at_eof(over: asyncio.Event) -> None:
+    if not os.read(0, 4096):
+        asyncio.get_running_loop().remove_reader(0)
+        over.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

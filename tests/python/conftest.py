@@ -1,0 +1,142 @@
+"""How every Python test runs: on which event loops, with what must be true afterwards, and the local origin.
+
+An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. After every test the native
+objects must balance (in a build that counts them); a report to the loop's exception handler fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from offloop.testing import Origin
+
+LOOP_KINDS = ("asyncio", "debug", "uvloop")
+
+# Made once a loop or a process, not once an operation: they outlive a test by design.
+UNCOUNTED = {"ports", "threads"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "fail at once if the installed offloop does not count its native objects"
+    parser.addoption("--require-counters", action="store_true", help=words)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.getoption("--require-counters") and live_counts() is None:
+        pytest.exit("this build of offloop does not count its native objects (make test-counters builds one)", 1)
+
+
+# ---- event loops -----------------------------------------------------------------------------------------------------
+
+
+def new_runner(kind: str) -> asyncio.Runner:
+    """A runner for one kind of loop, for sync tests that need more than one run or loop.
+
+    Raises: pytest's skip when uvloop is asked for and missing.
+    """
+    if kind == "uvloop":
+        if uvloop is None:
+            pytest.skip("uvloop is not installed")
+        return asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False)
+    return asyncio.Runner(debug=kind == "debug")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not inspect.iscoroutinefunction(metafunc.function) and "loop_kind" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("loops")
+    kinds = marker.args if marker else LOOP_KINDS
+    unknown = set(kinds) - set(LOOP_KINDS)
+    if unknown:
+        raise ValueError(f"{metafunc.definition.nodeid}: loops are {LOOP_KINDS}, not {sorted(unknown)}")
+    if "loop_kind" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("loop_kind")
+    metafunc.parametrize("loop_kind", kinds)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
+    reports: list[dict[str, Any]] = []
+    with new_runner(str(pyfuncitem.callspec.params["loop_kind"])) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: reports.append(context))
+        runner.run(function(**arguments))
+        gc.collect()  # what was never retrieved is reported when it is collected: while the handler is still ours
+    if reports and pyfuncitem.get_closest_marker("allow_loop_errors") is None:
+        lines = "\n".join(f"  {report.get('message')}: {report.get('exception')!r}" for report in reports)
+        pytest.fail(f"reported to the event loop's exception handler:\n{lines}")
+    return True
+
+
+# ---- balance ---------------------------------------------------------------------------------------------------------
+
+
+def live_counts() -> dict[str, int] | None:
+    """Live native objects by kind; None in a build that does not count."""
+    try:
+        from offloop import _core
+    except ImportError:
+        return None
+    if not _core.counters_enabled():
+        return None
+    counts: dict[str, int] = _core.live_counts()
+    return {kind: count for kind, count in counts.items() if kind not in UNCOUNTED}
+
+
+def settle(expected: dict[str, int], seconds: float = 5.0) -> dict[str, int]:
+    """Waits until the counts are as expected, and returns what they are then.
+
+    A cancelled operation that was running lets go of its buffer when its worker really ends, later than its waiter.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        gc.collect()
+        counts = live_counts() or {}
+        if counts == expected or time.monotonic() > deadline:
+            return counts
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def native_objects_balance(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test after which native objects are alive that were not before."""
+    before = live_counts()
+    yield
+    if before is None or request.node.get_closest_marker("allow_live_objects") is not None:
+        return
+    after = settle(before)
+    leaked = {kind: f"{before[kind]} -> {after[kind]}" for kind in before if after[kind] != before[kind]}
+    assert not leaked, f"native objects do not balance: {leaked}"
+
+
+# ---- the origin ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    """The embedded HTTP server, in a process of its own, for all tests of a run."""
+    testing = pytest.importorskip("offloop.testing")
+    with testing.Origin() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def make_runner() -> Callable[[str], asyncio.Runner]:
+    """new_runner, for tests that make their own loops: `with make_runner(loop_kind) as runner: ...`"""
+    return new_runner
