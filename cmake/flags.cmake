@@ -4,7 +4,9 @@ target_compile_options(offloop_flags INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wno-missing-field-initializers
   -fno-omit-frame-pointer        # profilers see through us in release builds
   -fvisibility-inlines-hidden -fno-semantic-interposition)
-target_link_options(offloop_flags INTERFACE -Wl,-Bsymbolic-functions)
+# RPATH, not RUNPATH: the search then goes on to the RPATH of who loads us, so that an interpreter that brings its own OpenSSL
+# shares it with us. Two versions of libcrypto.so.3 in one process break whichever comes second.
+target_link_options(offloop_flags INTERFACE -Wl,-Bsymbolic-functions -Wl,--disable-new-dtags)
 if(OFFLOOP_WERROR)
   target_compile_options(offloop_flags INTERFACE -Werror)
 endif()

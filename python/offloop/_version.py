@@ -1,16 +1,7 @@
-"""The version, as the installed package's metadata has it."""
+"""The version, as the installed package's metadata has it. Imported on first use: reading the metadata takes milliseconds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib.metadata
 
-if TYPE_CHECKING:
-    __version__: str
-
-
-def __getattr__(name: str) -> Any:
-    if name != "__version__":
-        raise AttributeError(name)
-    import importlib.metadata
-
-    return importlib.metadata.version("offloop")
+__version__: str = importlib.metadata.version("offloop")

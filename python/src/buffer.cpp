@@ -1,5 +1,7 @@
 #include "buffer.h"
 
+#include <new>
+
 #include "offloop/base/counters.h"
 
 namespace offloop::python {
@@ -32,20 +34,27 @@ bool Buffer::hold(PyObject* object) {
 }
 
 bool Buffer::acquire() {
-  if (exported_ || PyBytes_CheckExact(object_)) return true;
-  if (PyObject_GetBuffer(object_, &view_, PyBUF_SIMPLE) < 0) return false;
-  exported_ = true;
-  data_ = static_cast<const std::uint8_t*>(view_.buf);
-  size_ = static_cast<std::size_t>(view_.len);
+  if (view_ != nullptr || PyBytes_CheckExact(object_)) return true;
+  view_ = new (std::nothrow) Py_buffer;
+  if (view_ == nullptr) {
+    PyErr_NoMemory();
+    return false;
+  }
+  if (PyObject_GetBuffer(object_, view_, PyBUF_SIMPLE) < 0) {
+    delete std::exchange(view_, nullptr);
+    return false;
+  }
+  data_ = static_cast<const std::uint8_t*>(view_->buf);
+  size_ = static_cast<std::size_t>(view_->len);
   return true;
 }
 
 void Buffer::release() noexcept {
   if (object_ == nullptr) return;
   count_freed(Counted::kBuffer);
-  if (exported_) {
-    exported_ = false;
-    PyBuffer_Release(&view_);
+  if (view_ != nullptr) {
+    PyBuffer_Release(view_);
+    delete std::exchange(view_, nullptr);
   }
   Py_CLEAR(object_);
   data_ = nullptr;

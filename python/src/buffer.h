@@ -30,8 +30,7 @@ class Buffer {
   PyObject* object_ = nullptr;
   const std::uint8_t* data_ = nullptr;
   std::size_t size_ = 0;
-  Py_buffer view_{};
-  bool exported_ = false;
+  Py_buffer* view_ = nullptr;  ///< malloc'd while exported; bytes need none
 };
 
 }  // namespace offloop::python

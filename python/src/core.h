@@ -92,6 +92,8 @@ extern PyTypeObject* g_operation_type;
 bool init_operation_type(PyObject* module);
 /// A new operation on the running loop, started or parked; unbound when no loop runs. Takes `core` over, also on failure.
 PyObject* new_operation(Core* core, const char* name);
+/// The same for a caller that knows the running loop's port; null for none.
+PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name);
 /// One that is done already. `loop_port` says whose. Steals `value`.
 PyObject* new_done_operation(LoopPort* loop_port, PyObject* value, const char* name);
 /// The core has come back: sets the result, frees the core, wakes who waits. Leaves KeyboardInterrupt or SystemExit set.

@@ -95,6 +95,19 @@ class Batch : public runtime::Sink {
   std::atomic<PortItem*> returned_{nullptr};
 };
 
+/// The exporter's refusal says nothing of which payload: the same class again, with the index, from it.
+void name_index(Py_ssize_t index) {
+  PyObject* type = PyErr_ExceptionMatches(PyExc_BufferError)  ? PyExc_BufferError
+                   : PyErr_ExceptionMatches(PyExc_ValueError) ? PyExc_ValueError
+                                                              : nullptr;
+  if (type == nullptr) return;
+  PyObject* refusal = take_exception();
+  PyErr_Format(type, "payloads[%zd]: %S", index, refusal);
+  PyObject* named = take_exception();
+  PyException_SetCause(named, refusal);
+  restore_exception(named);
+}
+
 bool Batch::prepare(PyObject* payloads, long max_concurrent) {
   if (PyUnicode_Check(payloads) || PyBytes_Check(payloads) || PyByteArray_Check(payloads)) {
     PyErr_Format(PyExc_TypeError, "payloads must be a sequence of bytes-like objects, not one %R",
@@ -113,7 +126,10 @@ bool Batch::prepare(PyObject* payloads, long max_concurrent) {
       return false;
     }
     Py_buffer probe;
-    if (PyObject_GetBuffer(payload, &probe, PyBUF_SIMPLE) < 0) return false;
+    if (PyObject_GetBuffer(payload, &probe, PyBUF_SIMPLE) < 0) {
+      name_index(i);
+      return false;
+    }
     PyBuffer_Release(&probe);
   }
   const auto threads = static_cast<long>(runtime::Pool::options().threads);

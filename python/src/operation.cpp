@@ -38,6 +38,9 @@ PyOperation* as_operation(PyObject* object) noexcept { return reinterpret_cast<P
 PyObject* as_object(PyOperation* op) noexcept { return reinterpret_cast<PyObject*>(op); }
 bool pending(const PyOperation* op) noexcept { return op->state <= OpState::kPending; }
 
+/// Not tracked by the garbage collector until it holds something that may refer back to it: an exception with its traceback, a
+/// list. While somebody waits it keeps itself alive and is no garbage; digests refer to nothing. Bursts of operations then
+/// cost the collector no traversals.
 PyOperation* allocate(const char* name, OpState state) {
   PyOperation* op = PyObject_GC_New(PyOperation, g_operation_type);
   if (op == nullptr) return nullptr;
@@ -117,6 +120,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
   if (value_or_null != nullptr) {
     op->value = value_or_null;
     op->state = OpState::kValue;
+    if (!PyUnicode_CheckExact(value_or_null) && !PyBytes_CheckExact(value_or_null)) PyObject_GC_Track(as_object(op));
     return;
   }
   op->value = take_exception();
@@ -128,6 +132,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
   }
   op->state = OpState::kError;
   op->log_error = true;
+  PyObject_GC_Track(as_object(op));
 }
 
 /// Lets the core go back to where it came from; whoever owned it does not want it any more.
@@ -629,6 +634,10 @@ PyObject* new_operation(Core* core, const char* name) {
     delete core;
     return nullptr;
   }
+  return new_operation_on(lp, core, name);
+}
+
+PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
   PyOperation* op = allocate(name, lp != nullptr ? OpState::kPending : OpState::kUnbound);
   if (op == nullptr) {
     delete core;
@@ -647,12 +656,10 @@ PyObject* new_operation(Core* core, const char* name) {
       op->core = nullptr;
       op->state = OpState::kCancelled;
       delete core;
-      PyObject_GC_Track(as_object(op));
       Py_DECREF(as_object(op));
       return nullptr;
     }
   }
-  PyObject_GC_Track(as_object(op));
   return as_object(op);
 }
 
@@ -665,7 +672,6 @@ PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
   }
   op->value = value;
   op->loop = Ref::to(lp->loop).release();
-  PyObject_GC_Track(as_object(op));
   return as_object(op);
 }
 

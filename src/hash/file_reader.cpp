@@ -242,17 +242,21 @@ bool FileJob::read_block() noexcept {
     break;
   }
   offset_ += chunk->size;
-  // A file that grows while it is read is hashed up to the size it had when it was opened only if a block ends just there:
-  // otherwise up to its end, as sha256sum does. One read of nothing is saved for every ordinary file.
+  // A file is hashed up to the size it had when it was opened, or its end where that comes first: what is appended while it
+  // is read does not count. One read of nothing is saved for every ordinary file. A size of 0 (/proc) says nothing.
   if (end || offset_ == known_size_) {
     close_file();
     stream_->feed_last(chunk);
     return false;
   }
-  if (!stream_->feed(chunk)) return false;
+  if (!stream_->feed(chunk)) {
+    stream_->abort();  // ended early; on_end() says why
+    return false;
+  }
   if (stream_->chunks() < kMaxChunks) return true;
   // Full: the worker that frees a chunk queues the job, or this thread does if that happened just now.
-  parked_.store(true, std::memory_order_seq_cst);
+  // An exchange, not a store: it reads what the last worker wrote there, and so sees the chunks that worker took.
+  parked_.exchange(true, std::memory_order_seq_cst);
   return stream_->chunks() < kMaxChunks && parked_.exchange(false, std::memory_order_seq_cst);
 }
 

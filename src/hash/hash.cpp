@@ -1,5 +1,7 @@
 #include "offloop/hash/hash.h"
 
+#include <openssl/evp.h>
+
 #include <memory>
 #include <utility>
 
@@ -33,7 +35,6 @@ class MessageState final : public runtime::OperationState<Digest> {
   const StreamHandle stream_;
 };
 
-/// Runs a whole message through EVP or the kernels on this thread: for a submit on a worker.
 class FileState final : public runtime::OperationState<Digest>, public FileJob {
  public:
   FileState(std::string path, const Algorithm& algorithm) noexcept : FileJob(std::move(path), algorithm) {}
@@ -56,13 +57,36 @@ Operation<Digest> failed(State* state, Error error) {
   return handle;
 }
 
-struct FailedState final : runtime::OperationState<Digest> {
+/// Ended before anybody sees it.
+struct ReadyState final : runtime::OperationState<Digest> {
   void ended(runtime::Work&) noexcept override {}
 };
 
+/// Hashed here and now: for a worker, which must not wait for a worker.
+Operation<Digest> run_inline(const Algorithm& algorithm, ByteSpan data) {
+  auto* state = new ReadyState;
+  if (algorithm.has_lanes()) {
+    state->result = sha256_now(data);
+  } else {
+    Digest digest;
+    unsigned size = 0;
+    const auto* method = static_cast<const EVP_MD*>(algorithm.evp());
+    if (EVP_Digest(data.data(), data.size(), digest.bytes, &size, method, nullptr) == 1) {
+      digest.size = static_cast<std::uint8_t>(size);
+      state->result = digest;
+    } else {
+      state->result = stream_error(Outcome::kError);
+    }
+  }
+  Operation<Digest> handle(state);
+  state->complete();
+  return handle;
+}
+
 Operation<Digest> submit(const Algorithm& algorithm, ByteSpan data) {
+  if (runtime::Pool::on_worker()) return run_inline(algorithm, data);
   StreamHandle stream = make_stream(algorithm);
-  if (stream == nullptr) return failed(new FailedState, Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
+  if (stream == nullptr) return failed(new ReadyState, Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
   set_stream_span(*stream, data, true);
   auto* state = new MessageState(std::move(stream));
   runtime::Pool* pool = runtime::Pool::instance();
@@ -77,27 +101,17 @@ Operation<Digest> submit(const Algorithm& algorithm, ByteSpan data) {
 
 }  // namespace
 
-Operation<Digest> sha256(ByteSpan data) {
-  if (runtime::Pool::on_worker()) {
-    auto* state = new FailedState;
-    state->result = sha256_now(data);
-    Operation<Digest> handle(state);
-    state->complete();
-    return handle;
-  }
-  return submit(Algorithm::sha256(), data);
-}
+Operation<Digest> sha256(ByteSpan data) { return submit(Algorithm::sha256(), data); }
 
 Operation<Digest> digest(ByteSpan data, std::string_view algorithm) {
   Result<const Algorithm*> found = Algorithm::find(algorithm);
-  if (!found.ok()) return failed(new FailedState, std::move(found).error());
-  if (found.value() == &Algorithm::sha256()) return sha256(data);
+  if (!found.ok()) return failed(new ReadyState, std::move(found).error());
   return submit(*found.value(), data);
 }
 
 Operation<Digest> file_digest(std::string path, std::string_view algorithm) {
   Result<const Algorithm*> found = Algorithm::find(algorithm);
-  if (!found.ok()) return failed(new FailedState, std::move(found).error());
+  if (!found.ok()) return failed(new ReadyState, std::move(found).error());
   auto* state = new FileState(std::move(path), *found.value());
   Operation<Digest> handle(state);
   if (!state->start()) {

@@ -29,6 +29,10 @@ struct Lane {
 
   void load(Sha256Work& stream) noexcept {
     work = &stream;
+    if (!stream.begun) {
+      stream.begun = true;
+      std::memcpy(stream.state, kSha256Init, sizeof stream.state);
+    }
     next_blocks();
   }
 
@@ -164,6 +168,7 @@ void Sha256Group::run(Quantum& q) noexcept {
 /// and the rest on another (20 streams on two cores: 16 + 4 beats 10 + 10). Rates: the measured table of this CPU.
 unsigned Sha256Group::lanes_to_take(unsigned waiting, unsigned workers) const noexcept {
   if (max_workers != 0) workers = std::min(workers, max_workers);
+  if (waiting == 0 || workers == 0) return 1;
   const unsigned share = (waiting + workers - 1) / workers;
   if (share >= kMaxLanes) return kMaxLanes;
   unsigned best = share;
@@ -202,7 +207,7 @@ runtime::Group& sha256_group(unsigned max_workers) noexcept {
 
 void Sha256Work::reset(runtime::Group& lanes) noexcept {
   group = &lanes;
-  std::memcpy(state, kSha256Init, sizeof state);
+  begun = false;
   total = 0;
   tail_blocks_done = 0;
 }

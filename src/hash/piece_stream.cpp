@@ -48,46 +48,53 @@ void PieceStream::set_first_span() noexcept {
 bool PieceStream::submit(std::unique_lock<std::mutex>& lock) noexcept {
   active_ = true;
   refs_.fetch_add(1, std::memory_order_relaxed);
+  // Not under the lock: a worker may end the stream, and its owner free it, before Pool::submit() has returned.
+  lock.unlock();
   runtime::Pool* pool = runtime::Pool::instance();
   if (pool != nullptr && pool->submit(stream_.get())) return true;
-  // The pool is closed or cannot start: the message ends here.
-  lock.unlock();
-  stream_->outcome = Outcome::kStopped;
-  listener_.on_end(Outcome::kStopped, stream_->digest);
-  drop();
+  stream_->outcome = Outcome::kStopped;  // the pool is closed or cannot start
+  run_ended();
   return false;
 }
 
 bool PieceStream::feed(Chunk* chunk) noexcept {
   std::unique_lock lock(mutex_);
+  if (ended_) {
+    free_chunk(chunk);
+    return false;
+  }
   append(chunk);
   if (active_) return true;
   set_first_span();
   return submit(lock);
 }
 
-bool PieceStream::feed_last(Chunk* chunk) noexcept {
+void PieceStream::feed_last(Chunk* chunk) noexcept {
   std::unique_lock lock(mutex_);
+  if (finishing_) return free_chunk(chunk);  // aborted meanwhile
   append(chunk);
   finishing_ = true;
-  if (active_) return true;
+  if (ended_) return tell_end(lock);
+  if (active_) return;
   set_first_span();
-  return submit(lock);
+  submit(lock);
 }
 
-bool PieceStream::finish() noexcept {
+void PieceStream::finish() noexcept {
   std::unique_lock lock(mutex_);
-  if (finishing_) return true;
+  if (finishing_) return;
   finishing_ = true;
-  if (active_) return true;
+  if (ended_) return tell_end(lock);
+  if (active_) return;
   set_first_span();
-  return submit(lock);
+  submit(lock);
 }
 
 void PieceStream::abort() noexcept {
   std::unique_lock lock(mutex_);
   if (finishing_) return;
   finishing_ = true;
+  if (ended_) return tell_end(lock);
   stream_->request_stop();
   // Active: the worker sees it at the end of its quantum. Idle: nobody would look, so it goes round once more.
   if (!active_) submit(lock);
@@ -121,8 +128,37 @@ StreamWork::Next PieceStream::advance() noexcept {
   return next;
 }
 
-void PieceStream::accept(runtime::PortItem*, runtime::PortItem*) noexcept {
-  // The end: no span follows, and a feeder that still feeds finds the stream active for good.
+void PieceStream::accept(runtime::PortItem*, runtime::PortItem*) noexcept { run_ended(); }
+
+/// The pool has let go of the stream for good. Its owner is told when the feeder has come to its end too: until then the
+/// feeder may be inside feed(), or about to call it.
+void PieceStream::run_ended() noexcept {
+  {
+    // Also what orders the feeder's last writes (why it aborted) before on_end(): a stop is seen without the lock.
+    std::unique_lock lock(mutex_);
+    ended_ = true;
+    if (finishing_) {
+      lock.unlock();
+      listener_.on_end(stream_->outcome, stream_->digest);
+    } else {
+      std::size_t bytes = 0;
+      while (Chunk* chunk = first_) {
+        first_ = chunk->next;
+        bytes += chunk->size;
+        free_chunk(chunk);
+      }
+      last_ = nullptr;
+      chunk_count_.store(0, std::memory_order_relaxed);
+      listener_.on_consumed(bytes);  // a feeder that waits for room goes on, and finds out
+    }
+  }
+  drop();
+}
+
+/// The stream had ended early and its feeder has come to its end now: on_end(), on the feeder's thread.
+void PieceStream::tell_end(std::unique_lock<std::mutex>& lock) noexcept {
+  refs_.fetch_add(1, std::memory_order_relaxed);  // on_end() may give up the owner's
+  lock.unlock();
   listener_.on_end(stream_->outcome, stream_->digest);
   drop();
 }

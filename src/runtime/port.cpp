@@ -63,6 +63,7 @@ PortItem* Port::drain() noexcept {
   PortItem* oldest = nullptr;
   while (newest != nullptr) {
     PortItem* next = newest->next;
+    __builtin_prefetch(next, 1);  // written by another core a moment ago
     newest->next = oldest;
     oldest = newest;
     newest = next;

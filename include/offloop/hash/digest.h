@@ -13,8 +13,8 @@ namespace offloop::hash {
 
 /// At most 64 bytes (SHA-512, BLAKE2b).
 struct Digest {
-  std::uint8_t bytes[64] = {};
   std::uint8_t size = 0;
+  std::uint8_t bytes[64] = {};
 
   [[nodiscard]] ByteSpan span() const noexcept { return {bytes, size}; }
   [[nodiscard]] std::string hex() const { return to_hex(span()); }

@@ -19,7 +19,7 @@ struct StreamWork : runtime::Work {
 
   const std::uint8_t* data = nullptr;  ///< what is left of the span; moves on between quanta
   std::size_t size = 0;
-  bool last = true;                    ///< the span ends the message; other spans are multiples of 128 bytes
+  bool last = true;                    ///< the span ends the message; other spans are multiples of 64 bytes
   /// Asked when a span that is not the last one is used up: kMore after setting the next span; kIdle when there is none yet
   /// (whoever brings it submits the stream again); kStop to end it. [worker]
   Next (*next_span)(StreamWork*) noexcept = nullptr;
@@ -27,8 +27,9 @@ struct StreamWork : runtime::Work {
 };
 
 struct Sha256Work final : StreamWork {
-  std::uint32_t state[8];
   std::uint64_t total = 0;             ///< bytes of the message up to the end of this span
+  std::uint32_t state[8];              ///< set by the worker at the first span: who submits does not touch that line
+  bool begun = false;                  ///< `state` is set
   std::uint8_t tail_blocks_done = 0;   ///< blocks of the padded end that are in `state` already
 
   /// A whole message, ready to submit. `max_workers`: see sha256_group.

@@ -19,6 +19,7 @@ struct HashedBody {
 };
 
 class HashingFetcher;
+struct HashQueue;
 
 /// One URL on its way to a digest. Derive, start() once; ended() is called exactly once for each start() that succeeded.
 class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Listener {
@@ -38,7 +39,7 @@ class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Lis
   virtual void ended(Result<HashedBody> result) noexcept = 0;
 
  private:
-  friend class HashingFetcher;
+  friend struct HashQueue;
   void on_accepted(fetch::TransferId id) override;
   // [I/O thread]
   void on_response(const fetch::ResponseHead& head) override;
@@ -55,43 +56,45 @@ class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Lis
   void finish(Error error) noexcept;
 
   const hash::Algorithm& algorithm_;
-  HashingFetcher* fetcher_ = nullptr;
-  std::atomic<fetch::TransferId> id_{0};
+  HashingFetcher* fetcher_ = nullptr;      ///< touched only while the transfer lives: it may be gone before the digest comes
+  std::shared_ptr<HashQueue> queue_;
+  std::atomic<fetch::TransferId> id_{0};   ///< 0 before and after the transfer
   hash::PieceStream* stream_ = nullptr;   ///< made when a body is larger than one chunk
   hash::Chunk* chunk_ = nullptr;          ///< being filled
   std::int64_t content_length_ = -1;
   unsigned chunks_fed_ = 0;
   std::atomic<std::uint64_t> charged_{0};  ///< bytes of this body in the fetcher's count of queued bytes
   std::atomic<bool> paused_{false};
+  bool stream_failed_ = false;            ///< the stream ended early, and on_end() will say why
   Error error_;                           ///< why the stream was aborted
   HashedBody body_;
 };
 
-/// A Fetcher whose bodies end as digests. Threads as Fetcher.
-class HashingFetcher : private fetch::RoundObserver {
+/// A Fetcher whose bodies end as digests. Threads as Fetcher. Destroying it ends what still runs, as ~Fetcher does; a body
+/// that has come whole is hashed to its end all the same.
+class HashingFetcher {
  public:
   /// Body bytes that may wait to be hashed, over all transfers, before transfers are paused.
   static constexpr std::uint64_t kQueueBytes = 64ULL << 20;
 
   static Result<std::unique_ptr<HashingFetcher>> create(fetch::FetcherOptions options);
-  ~HashingFetcher() override;
+  ~HashingFetcher();
+  HashingFetcher(const HashingFetcher&) = delete;
+  HashingFetcher& operator=(const HashingFetcher&) = delete;
 
   /// Fetches and hashes one URL. Errors as Fetcher's, or kInvalidArgument for an unknown algorithm. [any thread]
   Operation<HashedBody> fetch_and_hash(const std::string& url, std::string_view algorithm = "sha256");
 
   [[nodiscard]] fetch::Fetcher& fetcher() noexcept { return *fetcher_; }
+  /// Body bytes that wait to be hashed now. [any thread]
+  [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
 
  private:
   friend class FetchHashJob;
-  struct SmallBody;
-  explicit HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher);
-  void on_round_end(unsigned io_thread) override;
-  /// A whole body in one chunk: joins the batch that this epoll round hands to the pool. [I/O thread]
-  bool add_small(FetchHashJob& job, ByteSpan body) noexcept;
+  HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher, std::shared_ptr<HashQueue> queue);
 
-  std::unique_ptr<fetch::Fetcher> fetcher_;
-  std::atomic<runtime::PortItem*> round_{nullptr};  ///< small bodies of this round, of all I/O threads
-  std::atomic<std::uint64_t> queued_bytes_{0};
+  const std::unique_ptr<fetch::Fetcher> fetcher_;
+  const std::shared_ptr<HashQueue> queue_;
 };
 
 }  // namespace offloop::pipeline

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <string>
 
 #include "offloop/fetch/fetcher.h"
@@ -9,8 +10,8 @@
 
 namespace offloop::pipeline {
 
-/// One URL whose body comes in chunks of up to 256 KiB, in order; at most four of them are out at a time, then the transfer is
-/// paused. Derive, start() once; on_end() is called exactly once for each start() that succeeded, after the last on_chunk().
+/// One URL whose body comes in chunks of up to 256 KiB, in order; when four of them are out the transfer is paused (the
+/// last one may be a fifth). Derive, start() once; on_end() is called exactly once for each start() that succeeded, after the last on_chunk().
 class StreamJob : private fetch::BodyConsumer {
  public:
   StreamJob() = default;
@@ -37,7 +38,8 @@ class StreamJob : private fetch::BodyConsumer {
   void on_done(const Result<fetch::TransferInfo>& result) override;
   void pass_on() noexcept;
 
-  fetch::Fetcher* fetcher_ = nullptr;
+  std::mutex mutex_;                   ///< guards fetcher_: no call into it is under way once on_done() has passed
+  fetch::Fetcher* fetcher_ = nullptr;  ///< null before and after the transfer: chunks may be out longer than the fetcher lives
   std::atomic<fetch::TransferId> id_{0};
   hash::Chunk* chunk_ = nullptr;  ///< being filled
   std::atomic<unsigned> out_{0};  ///< chunks passed on and not done

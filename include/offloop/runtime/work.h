@@ -42,16 +42,17 @@ enum class Outcome : std::uint8_t { kNone, kValue, kError, kStopped };
 
 /// Base of everything the pool runs. Not copyable; its owner keeps it alive until the sink has accepted it.
 struct Work : PortItem {
-  Group* group = nullptr;
-  Sink* sink = nullptr;
+  // The first cache line is all that the loop needs of an ended work, beside the result: it comes from another core.
   void* user = nullptr;            ///< for the owner; the runtime does not look at it
-  std::int64_t submitted_ns = 0;   ///< monotonic, set by submit
-  std::int64_t started_ns = 0;     ///< monotonic, set at the first quantum; 0 when it never ran
   std::int64_t ended_ns = 0;       ///< monotonic, set when it ended
+  Sink* sink = nullptr;
+  Group* group = nullptr;
+  std::int64_t submitted_ns = 0;   ///< monotonic, set by submit
   std::uint32_t cost_ns = 0;       ///< estimate of the work left, for the decision to wake another worker
   Outcome outcome = Outcome::kNone;  ///< valid once Ended
   std::atomic<Phase> phase{Phase::kIdle};
   std::atomic<bool> stop{false};   ///< asked to stop; a running work looks at it at least every 10 ms
+  std::int64_t started_ns = 0;     ///< monotonic, set at the first quantum; 0 when it never ran
 
   Work() = default;
   Work(const Work&) = delete;

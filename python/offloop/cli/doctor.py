@@ -104,8 +104,9 @@ def _facts() -> dict[str, Any]:
 
 def _native() -> dict[str, Any]:
     try:
-        # The one private name in the command line: build facts are of no use to a program, only to a bug report.
-        info: dict[str, Any] = importlib.import_module("offloop._core").build_info()
+        import offloop
+
+        info = offloop.build_info()
         return {name: _flat(value) for name, value in info.items()}
     except Exception as error:  # a broken build is what this command is for
         return {"broken": f"{type(error).__name__}: {error}"}
@@ -134,9 +135,8 @@ def _installed(name: str) -> str:
 # Run in processes of their own, because the kernels are chosen once a process. Sizes around the block of 64 bytes, and
 # enough messages at once for the widest kernel; the reference is hashlib, the first three are also FIPS 180-2 vectors.
 HASH_TEST = """
-import asyncio, hashlib, sys, offloop.hashing
-from offloop import _core
-problem = _core.build_info().get("cpu_problem")
+import asyncio, hashlib, sys, offloop, offloop.hashing
+problem = offloop.build_info().get("cpu_problem")
 if problem:
     sys.exit(f"SKIPPED {problem}")
 payloads = [b"abc", b"", b"a" * 1000000, b"x" * 55, b"x" * 56, b"x" * 63, b"x" * 64, b"x" * 65, b"x" * 4096] * 8
