@@ -234,6 +234,12 @@ void EasySlot::set_constant_options() {
   set(CURLOPT_CLOSESOCKETDATA, sink);
 }
 
+void EasySlot::reset() {
+  curl_easy_reset(easy);
+  known_ = Known{};
+  set_constant_options();
+}
+
 void EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Slist> resolve, long timeout_ms,
                        long connect_timeout_ms) {
   transfer = t;
@@ -245,26 +251,26 @@ void EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Sl
   const curl_slist* list = own ? t->own_headers.get() : config->headers.get();
   if (own && t->origin_bound && other_origin) list = t->stripped_headers.get();
   if (!own && config->origin_bound && other_origin) list = config->stripped_headers.get();
-  if (list != headers_ || !headers_last_) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
-  headers_ = list;
-  headers_last_ = !own;
+  if (list != known_.headers || !known_.headers_stay) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+  known_.headers = list;
+  known_.headers_stay = !own;
 
-  if (t->method != method_) {
+  if (t->method != known_.method) {
     curl_easy_setopt(easy, CURLOPT_NOBODY, t->method == Method::kHead ? 1L : 0L);
     if (t->method == Method::kGet) curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-    method_ = t->method;
+    known_.method = t->method;
   }
-  if (proxy != proxy_) {
+  if (proxy != known_.proxy) {
     curl_easy_setopt(easy, CURLOPT_PROXY, proxy != nullptr ? proxy->text.c_str() : "");
-    proxy_ = proxy;
+    known_.proxy = proxy;
   }
-  if (timeout_ms != timeout_ms_) curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms_ = timeout_ms);
-  if (connect_timeout_ms != connect_timeout_ms_) {
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms_ = connect_timeout_ms);
+  if (timeout_ms != known_.timeout_ms) curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, known_.timeout_ms = timeout_ms);
+  if (connect_timeout_ms != known_.connect_timeout_ms) {
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, known_.connect_timeout_ms = connect_timeout_ms);
   }
-  if (resolve || resolve_) {
+  if (resolve || known_.resolve) {
     curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve ? resolve->get() : nullptr);
-    resolve_ = std::move(resolve);
+    known_.resolve = std::move(resolve);
   }
 }
 

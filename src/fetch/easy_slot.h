@@ -41,19 +41,25 @@ struct EasySlot {
   void prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Slist> resolve, long timeout_ms,
                long connect_timeout_ms);
 
+  /// Forgets what libcurl counts over the transfers of one handle. Not while it is in the multi handle.
+  void reset();
+
  private:
   EasySlot() = default;
   void set_constant_options();
 
-  // As libcurl has it now.
-  std::shared_ptr<const Slist> resolve_;
-  const curl_slist* headers_ = nullptr;
-  bool headers_last_ =
-      true;  // the list lives as long as the Fetcher; a request's own may come again at the same address
-  const Proxy* proxy_ = nullptr;
-  long timeout_ms_ = -1;
-  long connect_timeout_ms_ = -1;
-  Method method_ = Method::kGet;
+  /// What libcurl has been told, so that only differences are told again.
+  struct Known {
+    std::shared_ptr<const Slist> resolve;
+    const curl_slist* headers = nullptr;
+    bool headers_stay =
+        true;  // they live as long as the Fetcher; a request's own list may come again at the same address
+    const Proxy* proxy = nullptr;
+    long timeout_ms = -1;
+    long connect_timeout_ms = -1;
+    Method method = Method::kGet;
+  };
+  Known known_;
 };
 
 }  // namespace offloop::fetch

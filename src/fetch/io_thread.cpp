@@ -7,10 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <string>
-
-#include "fetch/curl_errors.h"
+#include <utility>
 
 namespace offloop::fetch {
 namespace {
@@ -19,35 +17,6 @@ constexpr int kEvents = 256;        // a round: enough to gather a batch, few en
 constexpr int kMaxInnerRounds = 8;  // then look at the sockets again
 constexpr std::size_t kMaxResolveLists = 4096;
 constexpr long kIdleConnections = 64;  // kept beside those in use
-
-std::int64_t ns(Clock::duration duration) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
-}
-
-double seconds(Clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
-/// Milliseconds for libcurl, at least 1 because 0 means "no limit" there; 0 for "none".
-long limit_ms(Clock::duration duration) {
-  if (duration == Clock::duration::max()) return 0;
-  return std::max<long>(1, static_cast<long>(std::chrono::ceil<std::chrono::milliseconds>(duration).count()));
-}
-
-Clock::duration duration_of(double value_s) {
-  if (std::isinf(value_s)) return Clock::duration::max();
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(value_s));
-}
-
-curl_off_t curl_time_us(CURL* easy, CURLINFO what) {
-  curl_off_t value = 0;
-  curl_easy_getinfo(easy, what, &value);
-  return value;
-}
-
-void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {  // one writer: no locked instruction
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
 
 }  // namespace
 
@@ -107,7 +76,7 @@ void IoThread::close_in_child() noexcept {
 
 void IoThread::socket_opened(curl_socket_t fd) {
   poll_.opened(fd);
-  bump(counters_.connections_opened);
+  IoCounters::bump(counters_.connections_opened);
 }
 
 void IoThread::socket_closed(curl_socket_t fd) {
@@ -232,18 +201,6 @@ void IoThread::handle(Command& command) {
   }
 }
 
-void IoThread::expire_lookups() {
-  while (!lookup_deadlines_.empty() && lookup_deadlines_.begin()->first <= Clock::now()) {
-    Transfer* t = context_.admission.find(lookup_deadlines_.begin()->second);
-    lookup_deadlines_.erase(lookup_deadlines_.begin());
-    if (t == nullptr) continue;
-    const bool total = t->deadline <= Clock::now();
-    const double limit = total ? seconds(t->timeout) : context_.config.options.connect_timeout_s;
-    fail(t, Error(ErrorCode::kFetchTimeout, seconds_text(limit) + " while resolving the name", {},
-                  CURLE_OPERATION_TIMEDOUT));
-  }
-}
-
 void IoThread::collect_done() {
   int left = 0;
   while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
@@ -252,201 +209,6 @@ void IoThread::collect_done() {
     const CURLcode code = message->data.result;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &slot);
     hop_done(slot, code);
-  }
-}
-
-// ---- one transfer
-
-void IoThread::begin(Transfer* t) {
-  const auto now = Clock::now();
-  const auto waited = now - t->queued_at;
-  t->queue_time += waited;
-  if (!t->started) {
-    t->started = true;
-    t->started_at = now;
-    t->deadline = t->timeout == Clock::duration::max() ? Clock::time_point::max() : now + t->timeout;
-    t->url = t->first_url;
-  } else if (t->deadline != Clock::time_point::max()) {
-    t->deadline += waited;  // a redirect that had to queue for its new host: waiting for ourselves does not count
-  }
-  begin_hop(t);
-}
-
-void IoThread::begin_hop(Transfer* t) {
-  t->hop_at = Clock::now();
-  t->dns_time = {};
-  const Proxy* proxy = context_.config.proxy.for_url(t->url);
-  if (proxy != nullptr ? proxy->literal : t->url.literal) return load(t, nullptr);
-
-  const auto resolution = context_.resolver.resolve(proxy != nullptr ? proxy->host : t->url.host, t->id, mailbox_);
-  if (resolution) return load(t, resolution.get());
-  t->phase = Transfer::Phase::kResolving;
-  const Clock::duration connect = duration_of(context_.config.options.connect_timeout_s);
-  const auto deadline = connect == Clock::duration::max() ? t->deadline : std::min(t->deadline, t->hop_at + connect);
-  t->lookup_deadline = deadline;
-  if (deadline != Clock::time_point::max()) lookup_deadlines_.emplace(deadline, t->id);
-}
-
-/// Gives the hop to libcurl. `resolution` is null for a literal address.
-void IoThread::load(Transfer* t, const Resolution* resolution) {
-  t->phase = Transfer::Phase::kIdle;
-  if (resolution != nullptr && resolution->addresses.empty()) {
-    return fail(t, Error(ErrorCode::kDns, "host name cannot be resolved: " + resolution->failure, {},
-                         CURLE_COULDNT_RESOLVE_HOST));
-  }
-  Clock::duration total = Clock::duration::max();
-  Clock::duration connect = duration_of(context_.config.options.connect_timeout_s);
-  if (t->deadline != Clock::time_point::max()) {
-    // The first hop of most transfers: exactly the option, so that nothing needs to be set again.
-    total = t->redirects == 0 && t->dns_time == Clock::duration{} ? t->timeout : t->deadline - Clock::now();
-  }
-  if (connect != Clock::duration::max()) connect -= t->dns_time;
-  if (total <= Clock::duration{}) return fail(t, timeout_error(*t, nullptr));
-
-  EasySlot* slot = take_slot();
-  if (slot == nullptr) return fail(t, Error(ErrorCode::kOutOfMemory, "no memory for a transfer"));
-  const Proxy* proxy = context_.config.proxy.for_url(t->url);
-  std::shared_ptr<const Slist> list;
-  if (resolution != nullptr) {
-    list = proxy != nullptr ? resolve_list(proxy->host, proxy->port, *resolution)
-                            : resolve_list(t->url.host, t->url.port, *resolution);
-  }
-  slot->prepare(t, proxy, std::move(list), limit_ms(total), connect == Clock::duration::max() ? 0 : limit_ms(connect));
-  t->slot = slot;
-  t->phase = Transfer::Phase::kLoading;
-  t->paused = false;
-  if (const CURLMcode code = curl_multi_add_handle(multi_, slot->easy); code != CURLM_OK) {
-    return fail(t, Error(ErrorCode::kInternal, curl_multi_strerror(code)));
-  }
-  slot->in_multi = true;
-}
-
-void IoThread::resume(Transfer* t) {
-  if (!t->paused || t->slot == nullptr) return;
-  t->paused = false;
-  // May call on_body at once, which may pause again. An error is not reported by a message, so it is handled here.
-  const CURLcode code = curl_easy_pause(t->slot->easy, CURLPAUSE_CONT);
-  if (code != CURLE_OK) hop_done(t->slot, code);
-}
-
-void IoThread::hop_done(EasySlot* slot, CURLcode code) {
-  Transfer* t = slot->transfer;
-  const bool useless = t->head_done && t->discard && !t->failure;
-  if (useless && t->status < 400) {
-    drop_slot(t);
-    return follow(t);
-  }
-  if (useless) {
-    return fail(t, Error(ErrorCode::kHttpStatus, "HTTP status " + std::to_string(t->status), {}, t->status));
-  }
-  if (code != CURLE_OK || t->failure) return fail(t, failure_of(*t, *slot, code));
-  finish(t, info_of(*t, slot->easy));
-}
-
-void IoThread::follow(Transfer* t) {
-  const unsigned limit = context_.config.options.max_redirects;
-  if (t->redirects >= limit) {
-    return fail(t, Error(ErrorCode::kTooManyRedirects, "more than " + std::to_string(limit) + " redirects", {},
-                         CURLE_TOO_MANY_REDIRECTS));
-  }
-  Result<Url> next = join_url(t->url, t->headers.find("location"));
-  if (!next) {
-    return fail(t, Error(ErrorCode::kTooManyRedirects, "redirect to a URL that is not allowed: " +
-                                                           next.error().message + ": " + next.error().context));
-  }
-  ++t->redirects;
-  t->url = std::move(next).value();
-  t->headers.clear();
-  t->status = 0;
-  t->head_done = t->discard = t->got_bytes = false;
-  t->head_bytes = 0;
-  t->discarded = 0;
-  t->refused = nullptr;
-
-  Admission::Ready ready;
-  const bool at_once = context_.admission.move_to_host(t, t->url.host, ready);
-  hand_over(ready);
-  if (at_once) begin_hop(t);
-}
-
-// ---- endings
-
-Error IoThread::timeout_error(const Transfer& t, CURL* easy) const {
-  const FetcherOptions& options = context_.config.options;
-  const auto with = [](std::string text) {
-    return Error(ErrorCode::kFetchTimeout, std::move(text), {}, CURLE_OPERATION_TIMEDOUT);
-  };
-  // libcurl's clock and ours differ by less than a millisecond and its limits are whole milliseconds.
-  if (easy == nullptr || t.deadline <= Clock::now() + std::chrono::milliseconds(2))
-    return with(seconds_text(seconds(t.timeout)));
-  if (curl_time_us(easy, CURLINFO_PRETRANSFER_TIME_T) == 0) {
-    return with(seconds_text(options.connect_timeout_s) + " while connecting");
-  }
-  return with(seconds_text(options.low_speed_time_s) + " below " + std::to_string(options.low_speed_bytes_per_s) +
-              " bytes per second");
-}
-
-Error IoThread::failure_of(Transfer& t, EasySlot& slot, CURLcode code) const {
-  if (t.failure) return *t.failure;
-  if (t.refused != nullptr && code == CURLE_COULDNT_CONNECT) {
-    return Error(ErrorCode::kBlockedAddress, "address " + t.refused_address + " is not allowed: " + t.refused, {},
-                 code);
-  }
-  if (code == CURLE_OPERATION_TIMEDOUT) return timeout_error(t, slot.easy);
-  return error_from_curl(code, slot.message, t.got_bytes);
-}
-
-TransferInfo IoThread::info_of(Transfer& t, CURL* easy) const {
-  TransferInfo info;
-  info.status = t.status;
-  info.redirects = t.redirects;
-  info.headers = std::move(t.headers);
-  info.final_url = std::move(t.url.text);
-  info.body_bytes = t.body_bytes;
-  const char* ip = nullptr;
-  if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &ip) == CURLE_OK && ip != nullptr) info.peer_ip = ip;
-  long version = 0;
-  curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
-  info.http_version = version == CURL_HTTP_VERSION_1_0 ? 10 : version == CURL_HTTP_VERSION_2_0 ? 20 : 11;
-  long connects = 0;
-  curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
-  info.reused_connection = connects == 0;
-
-  Timings& timings = info.timings;
-  timings.queue_ns = ns(t.queue_time);
-  timings.dns_ns = ns(t.dns_time);
-  if (connects != 0) {
-    timings.connect_ns = curl_time_us(easy, CURLINFO_CONNECT_TIME_T) * 1000 + timings.dns_ns;
-    const curl_off_t tls_us = curl_time_us(easy, CURLINFO_APPCONNECT_TIME_T);
-    timings.tls_ns = tls_us != 0 ? tls_us * 1000 + timings.dns_ns : 0;
-  }
-  timings.first_byte_ns = curl_time_us(easy, CURLINFO_STARTTRANSFER_TIME_T) * 1000 + timings.dns_ns;
-  timings.total_ns = ns(Clock::now() - t.started_at);
-  return info;
-}
-
-void IoThread::fail(Transfer* t, Error error) {
-  if (error.context.empty()) {
-    error.context = t->first_url.has_userinfo ? redact_url(t->first_url.text) : t->first_url.text;
-  }
-  finish(t, std::move(error));
-}
-
-void IoThread::finish(Transfer* t, const Result<TransferInfo>& result) {
-  if (t->phase == Transfer::Phase::kResolving) lookup_deadlines_.erase({t->lookup_deadline, t->id});
-  drop_slot(t);
-  called_consumer = true;
-  bump(counters_.body_bytes, t->body_bytes);
-  bump(result.ok()                                  ? counters_.done
-       : result.error().code == ErrorCode::kStopped ? counters_.stopped
-                                                    : counters_.failed);
-  // The place is given back first, so that whoever is woken by on_done sees it free in stats().
-  Admission::Ready ready;
-  const std::unique_ptr<Transfer> owned = context_.admission.release(t, ready);
-  hand_over(ready);
-  try {
-    t->consumer->on_done(result);
-  } catch (...) {  // NOLINT(bugprone-empty-catch): there is nobody left to tell
   }
 }
 
@@ -482,22 +244,28 @@ void IoThread::drop_slot(Transfer* t) {
   free_slots_.push_back(slot);
 }
 
-/// "+host:port:a,b": the plus gives the entry the ordinary lifetime in libcurl's cache. It is given with every hop, so
-/// it is always fresh and libcurl never has a reason to look up a name itself.
-std::shared_ptr<const Slist> IoThread::resolve_list(const std::string& host, std::uint16_t port,
+/// "+host:port:a,b": the plus gives the entry the ordinary lifetime in libcurl's cache. Reading it costs libcurl about
+/// 8 us, so it is given again only when the addresses have changed or the entry comes near its end: libcurl never finds
+/// a name without one, which it would look up itself. Null: it has it.
+std::shared_ptr<const Slist> IoThread::resolve_list(Transfer* t, const std::string& host, std::uint16_t port,
                                                     const Resolution& resolution) {
   if (resolve_lists_.size() >= kMaxResolveLists) resolve_lists_.clear();
   const std::string key = host + ":" + std::to_string(port);
-  ResolveList& entry = resolve_lists_[key];
-  if (entry.list && entry.addresses == resolution.addresses) return entry.list;
-  std::string line = "+" + key + ":";
-  for (const std::string& address : resolution.addresses) {
-    if (&address != &resolution.addresses.front()) line += ',';
-    line += address.find(':') != std::string::npos ? "[" + address + "]" : address;
+  std::shared_ptr<ResolveList>& entry = resolve_lists_[key];
+  if (entry && entry->addresses == resolution.addresses) {
+    if (t->hop_at < entry->fresh_until) return nullptr;
+  } else {
+    std::string line = "+" + key + ":";
+    for (const std::string& address : resolution.addresses) {
+      if (&address != &resolution.addresses.front()) line += ',';
+      line += address.find(':') != std::string::npos ? "[" + address + "]" : address;
+    }
+    entry = std::make_shared<ResolveList>();
+    entry->addresses = resolution.addresses;
+    entry->list = std::make_shared<const Slist>(curl_slist_append(nullptr, line.c_str()));
   }
-  entry.addresses = resolution.addresses;
-  entry.list = std::make_shared<const Slist>(curl_slist_append(nullptr, line.c_str()));
-  return entry.list;
+  t->resolve_given = entry;
+  return entry->list;
 }
 
 void IoThread::end_all() {

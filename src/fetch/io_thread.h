@@ -26,6 +26,10 @@ struct IoCounters {
   std::atomic<std::uint64_t> stopped{0};
   std::atomic<std::uint64_t> body_bytes{0};
   std::atomic<std::uint64_t> connections_opened{0};
+
+  static void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {  // one writer: no locked instruction
+    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
 };
 
 /// What the I/O threads of one Fetcher share.
@@ -74,6 +78,7 @@ class IoThread final : public CallbackSink {
   void begin_hop(Transfer* t);
   void load(Transfer* t, const Resolution* resolution);
   void hop_done(EasySlot* slot, CURLcode code);
+  bool try_another_connection(Transfer* t, CURLcode code);
   void follow(Transfer* t);
   void resume(Transfer* t);
 
@@ -86,7 +91,8 @@ class IoThread final : public CallbackSink {
   void hand_over(const Admission::Ready& ready);
   void drop_slot(Transfer* t);
   EasySlot* take_slot();
-  std::shared_ptr<const Slist> resolve_list(const std::string& host, std::uint16_t port, const Resolution& resolution);
+  std::shared_ptr<const Slist> resolve_list(Transfer* t, const std::string& host, std::uint16_t port,
+                                            const Resolution& resolution);
   void end_all();
   void clean_up();
 
@@ -104,11 +110,7 @@ class IoThread final : public CallbackSink {
   std::vector<std::unique_ptr<EasySlot>> slots_;
   std::vector<EasySlot*> free_slots_;
 
-  struct ResolveList {
-    std::vector<std::string> addresses;
-    std::shared_ptr<const Slist> list;
-  };
-  std::unordered_map<std::string, ResolveList> resolve_lists_;  // by "host:port"
+  std::unordered_map<std::string, std::shared_ptr<ResolveList>> resolve_lists_;  // by "host:port"
 
   bool stopping_ = false;
   IoCounters counters_;

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fetch/request_headers.h"
 #include "offloop/fetch/fetcher.h"
@@ -16,6 +18,13 @@ using Clock = std::chrono::steady_clock;
 
 struct EasySlot;
 struct HostQueue;
+
+/// What one I/O thread has told libcurl about one "host:port".
+struct ResolveList {
+  std::vector<std::string> addresses;
+  std::shared_ptr<const Slist> list;
+  Clock::time_point fresh_until;  ///< libcurl surely has it until then; the epoch = not known to
+};
 
 struct Transfer {
   // Set by start(), then constant.
@@ -44,10 +53,12 @@ struct Transfer {
   enum class Phase : std::uint8_t { kIdle, kResolving, kLoading };
   Phase phase = Phase::kIdle;
   EasySlot* slot = nullptr;
-  Url url;  ///< of this hop
+  Url url;                                     ///< of this hop
+  std::shared_ptr<ResolveList> resolve_given;  ///< this hop carries the list
   unsigned redirects = 0;
   bool paused = false;
-  bool started = false;  ///< the clock below runs
+  unsigned dead_connections = 0;  ///< kept-alive ones that died under this transfer before an answer
+  bool started = false;           ///< the clock below runs
   Clock::time_point started_at;
   Clock::time_point deadline;  ///< of all hops; max() = none
   Clock::time_point hop_at;

@@ -23,8 +23,24 @@ constexpr std::size_t kFirstChunkBytes = 32 * 1024;
 
 }  // namespace
 
+/// What a HashingFetcher and its jobs share. It outlives the fetcher: workers end bodies that came before it was destroyed.
+struct HashQueue final : fetch::RoundObserver {
+  std::atomic<runtime::PortItem*> round{nullptr};  ///< small bodies of this round, of all I/O threads
+  std::atomic<std::uint64_t> bytes{0};
+
+  void on_round_end(unsigned io_thread) override;
+  /// A whole body in one chunk: joins the batch that this epoll round hands to the pool. [I/O thread]
+  bool add_small(FetchHashJob& job, ByteSpan body) noexcept;
+  /// An I/O thread may still call it: never freed. [any thread]
+  static void keep(std::shared_ptr<HashQueue> queue) noexcept;
+
+  struct SmallBody;
+  std::shared_ptr<HashQueue> self;   ///< of a kept one
+  HashQueue* next_kept = nullptr;
+};
+
 /// A body that fits one chunk, as a message of the pool. Ends in its job.
-struct HashingFetcher::SmallBody final : runtime::Sink {
+struct HashQueue::SmallBody final : runtime::Sink {
   hash::Sha256Work work;
   FetchHashJob* job = nullptr;
 
@@ -37,22 +53,8 @@ struct HashingFetcher::SmallBody final : runtime::Sink {
   }
 };
 
-// ---- HashingFetcher -------------------------------------------------------------------------------------------------------------
-
-Result<std::unique_ptr<HashingFetcher>> HashingFetcher::create(fetch::FetcherOptions options) {
-  Result<std::unique_ptr<fetch::Fetcher>> fetcher = fetch::Fetcher::create(std::move(options));
-  if (!fetcher.ok()) return std::move(fetcher).error();
-  return std::unique_ptr<HashingFetcher>(new HashingFetcher(std::move(fetcher).value()));
-}
-
-HashingFetcher::HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher) : fetcher_(std::move(fetcher)) {
-  fetcher_->set_round_observer(this);
-}
-
-HashingFetcher::~HashingFetcher() { fetcher_->close(); }
-
-void HashingFetcher::on_round_end(unsigned) {
-  runtime::PortItem* first = round_.exchange(nullptr, std::memory_order_acq_rel);
+void HashQueue::on_round_end(unsigned) {
+  runtime::PortItem* first = round.exchange(nullptr, std::memory_order_acq_rel);
   std::size_t n = 0;
   for (const runtime::PortItem* item = first; item != nullptr; item = item->next) ++n;
   if (n == 0) return;
@@ -66,18 +68,48 @@ void HashingFetcher::on_round_end(unsigned) {
   }
 }
 
-bool HashingFetcher::add_small(FetchHashJob& job, ByteSpan body) noexcept {
+bool HashQueue::add_small(FetchHashJob& job, ByteSpan body) noexcept {
   auto* small = new (std::nothrow) SmallBody;
   if (small == nullptr) return false;
   small->job = &job;
   small->work.set_message(body, hash::sha256_group());
   small->work.sink = small;
-  runtime::PortItem* head = round_.load(std::memory_order_relaxed);
+  runtime::PortItem* head = round.load(std::memory_order_relaxed);
   do {
     small->work.next = head;
-  } while (!round_.compare_exchange_weak(head, &small->work, std::memory_order_acq_rel, std::memory_order_relaxed));
+  } while (!round.compare_exchange_weak(head, &small->work, std::memory_order_acq_rel, std::memory_order_relaxed));
   return true;
 }
+
+void HashQueue::keep(std::shared_ptr<HashQueue> queue) noexcept {
+  static std::atomic<HashQueue*> kept{nullptr};  // reachable for leak checkers
+  HashQueue* raw = queue.get();
+  raw->self = std::move(queue);
+  raw->next_kept = kept.load(std::memory_order_relaxed);
+  while (!kept.compare_exchange_weak(raw->next_kept, raw, std::memory_order_acq_rel)) {
+  }
+}
+
+// ---- HashingFetcher -------------------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<HashingFetcher>> HashingFetcher::create(fetch::FetcherOptions options) {
+  Result<std::unique_ptr<fetch::Fetcher>> fetcher = fetch::Fetcher::create(std::move(options));
+  if (!fetcher.ok()) return std::move(fetcher).error();
+  return std::unique_ptr<HashingFetcher>(
+      new HashingFetcher(std::move(fetcher).value(), std::make_shared<HashQueue>()));
+}
+
+HashingFetcher::HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher, std::shared_ptr<HashQueue> queue)
+    : fetcher_(std::move(fetcher)), queue_(std::move(queue)) {
+  fetcher_->set_round_observer(queue_.get());
+}
+
+HashingFetcher::~HashingFetcher() {
+  // False on an I/O thread (a job's end was the last to hold the fetcher), or when one does not come to an end.
+  if (!fetcher_->close()) HashQueue::keep(queue_);
+}
+
+std::uint64_t HashingFetcher::queued_bytes() const noexcept { return queue_->bytes.load(std::memory_order_relaxed); }
 
 // ---- FetchHashJob ---------------------------------------------------------------------------------------------------------------
 
@@ -88,6 +120,7 @@ FetchHashJob::~FetchHashJob() {
 
 Result<Unit> FetchHashJob::start(HashingFetcher& fetcher, const fetch::Request& request) {
   fetcher_ = &fetcher;
+  queue_ = fetcher.queue_;
   Result<fetch::TransferId> id = fetcher.fetcher().start(request, this);
   if (!id.ok()) return std::move(id).error();
   return Unit{};  // the job may be gone already
@@ -117,21 +150,25 @@ bool FetchHashJob::may_feed() const noexcept {
   const unsigned waiting = stream_->chunks();
   // A stream with nothing on its way may always go on: no other event would wake it.
   return waiting == 0 ||
-         (waiting < kMaxChunks && fetcher_->queued_bytes_.load(std::memory_order_relaxed) < HashingFetcher::kQueueBytes);
+         (waiting < kMaxChunks && queue_->bytes.load(std::memory_order_relaxed) < HashingFetcher::kQueueBytes);
 }
 
 /// The chunk is full and more follows.
 bool FetchHashJob::feed_chunk() noexcept {
-  if (stream_ == nullptr && (stream_ = hash::PieceStream::create(algorithm_, *this)) == nullptr) return false;
+  if (stream_ == nullptr && (stream_ = hash::PieceStream::create(algorithm_, *this)) == nullptr) {
+    error_ = Error(ErrorCode::kOutOfMemory, "out of memory for a stream");
+    return false;
+  }
   ++chunks_fed_;
   charge(chunk_->size);
-  return stream_->feed(std::exchange(chunk_, nullptr));
+  stream_failed_ = !stream_->feed(std::exchange(chunk_, nullptr));
+  return !stream_failed_;
 }
 
 /// Before the chunk is fed: a worker may report it as consumed at once.
 void FetchHashJob::charge(std::size_t bytes) noexcept {
   charged_.fetch_add(bytes, std::memory_order_relaxed);
-  fetcher_->queued_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  queue_->bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
 /// The body's end, by its stream: what is left in one chunk, if anything.
@@ -148,7 +185,8 @@ Flow FetchHashJob::on_body(ByteSpan bytes) {
   const std::size_t room = chunk_ != nullptr ? chunk_->capacity - chunk_->size : 0;
   if (bytes.size() > room && chunk_ != nullptr && !may_feed()) {
     // Too much waits to be hashed. The worker that takes a chunk resumes, or this thread goes on if that happened just now.
-    paused_.store(true, std::memory_order_seq_cst);
+    // An exchange, not a store: it reads what the last worker wrote there, and so sees the chunks that worker took.
+    paused_.exchange(true, std::memory_order_seq_cst);
     if (!may_feed() || !paused_.exchange(false, std::memory_order_seq_cst)) return Flow::kPause;
   }
   while (!bytes.empty()) {
@@ -166,8 +204,12 @@ Flow FetchHashJob::on_body(ByteSpan bytes) {
 }
 
 void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
+  // Nobody resumes or cancels any more. A worker that does so just now holds the stream's lock, for which abort(), finish()
+  // and feed_last() wait; so once this has returned nobody touches the fetcher.
+  id_.store(0, std::memory_order_release);
+  paused_.store(false, std::memory_order_seq_cst);
   if (!result.ok()) {
-    if (error_.code == ErrorCode::kOk) error_ = result.error();
+    if (error_.code == ErrorCode::kOk && !stream_failed_) error_ = result.error();
     if (stream_ != nullptr) return stream_->abort();  // on_end() follows
     return finish(std::move(error_));
   }
@@ -180,18 +222,18 @@ void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
     return feed_rest();
   }
   if (body.size() <= kInlineBytes) return on_end(Outcome::kValue, hash::sha256_now(body));
-  if (!fetcher_->add_small(*this, body)) finish(Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
+  if (!queue_->add_small(*this, body)) finish(Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
 }
 
 void FetchHashJob::on_consumed(std::size_t bytes) noexcept {
   charged_.fetch_sub(bytes, std::memory_order_relaxed);
-  fetcher_->queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  queue_->bytes.fetch_sub(bytes, std::memory_order_relaxed);
   if (paused_.exchange(false, std::memory_order_seq_cst)) fetcher_->fetcher().resume(id_.load(std::memory_order_acquire));
 }
 
 void FetchHashJob::on_end(Outcome outcome, const hash::Digest& digest) noexcept {
   // The last chunk, and those that were never hashed, are reported by nobody.
-  fetcher_->queued_bytes_.fetch_sub(charged_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  queue_->bytes.fetch_sub(charged_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (outcome == Outcome::kValue) {
     body_.digest = digest;
     return ended(Result<HashedBody>(std::move(body_)));

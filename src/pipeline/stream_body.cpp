@@ -14,14 +14,18 @@ constexpr unsigned kMaxOut = 4;
 }  // namespace
 
 Result<Unit> StreamJob::start(fetch::Fetcher& fetcher, const fetch::Request& request) {
-  fetcher_ = &fetcher;
+  {
+    const std::lock_guard lock(mutex_);
+    fetcher_ = &fetcher;
+  }
   Result<fetch::TransferId> id = fetcher.start(request, this);
   if (!id.ok()) return std::move(id).error();
   return Unit{};  // the job may be gone already
 }
 
 void StreamJob::cancel() noexcept {
-  if (const fetch::TransferId id = id_.load(std::memory_order_acquire); id != 0) fetcher_->cancel(id);
+  const std::lock_guard lock(mutex_);
+  if (fetcher_ != nullptr) fetcher_->cancel(id_.load(std::memory_order_acquire));
 }
 
 void StreamJob::pass_on() noexcept {
@@ -51,6 +55,10 @@ Flow StreamJob::on_body(ByteSpan bytes) {
 }
 
 void StreamJob::on_done(const Result<fetch::TransferInfo>& result) {
+  {
+    const std::lock_guard lock(mutex_);
+    fetcher_ = nullptr;
+  }
   if (out_of_memory_) return on_end(Error(ErrorCode::kOutOfMemory, "out of memory for a body's chunk"));
   if (result.ok() && chunk_ != nullptr) pass_on();
   on_end(result);
@@ -59,7 +67,9 @@ void StreamJob::on_done(const Result<fetch::TransferInfo>& result) {
 void StreamJob::chunk_done(hash::Chunk* chunk) noexcept {
   hash::free_chunk(chunk);
   out_.fetch_sub(1, std::memory_order_seq_cst);
-  if (paused_.exchange(false, std::memory_order_seq_cst)) fetcher_->resume(id_.load(std::memory_order_acquire));
+  if (!paused_.exchange(false, std::memory_order_seq_cst)) return;
+  const std::lock_guard lock(mutex_);
+  if (fetcher_ != nullptr) fetcher_->resume(id_.load(std::memory_order_acquire));
 }
 
 }  // namespace offloop::pipeline

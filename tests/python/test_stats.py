@@ -45,7 +45,7 @@ async def test_done_counts_operations_and_bytes() -> None:
     assert 0 <= after["bytes"] - before["bytes"] - 10 * len(DATA) <= 10 * 128  # and the padding
     assert after["quanta"] > before["quanta"]
     assert after["drains"] > before["drains"]
-    assert 1 <= after["lane_fill"] <= 16
+    assert after["lane_fill"] >= 1
     for name in HISTOGRAMS:
         assert sum(after[name]) - sum(before[name]) == 10, name
 

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "offloop/fetch/fetcher.h"
 #include "support/scripted_server.h"
@@ -94,5 +96,36 @@ inline std::unique_ptr<FetchProbe> fetch_one(fetch::Fetcher& fetcher, fetch::Req
 inline std::unique_ptr<FetchProbe> fetch_one(fetch::Fetcher& fetcher, const std::string& url) {
   return fetch_one(fetcher, fetch::Request{url, fetch::Method::kGet, {}, {}, {}});
 }
+
+inline fetch::Request get(const std::string& url) {
+  return {url, fetch::Method::kGet, {}, {}, {}};
+}
+
+inline std::vector<fetch::TransferId> start_all(fetch::Fetcher& fetcher, const std::vector<std::string>& urls,
+                                                std::deque<FetchProbe>& probes) {
+  std::vector<fetch::Fetcher::Start> starts;
+  for (const std::string& url : urls) starts.push_back({get(url), &probes.emplace_back()});
+  std::vector<fetch::TransferId> ids;
+  for (const auto& id : fetcher.start_many(starts)) {
+    EXPECT_TRUE(id.ok());
+    ids.push_back(id.ok() ? id.value() : 0);
+  }
+  return ids;
+}
+
+/// Counts the requests that are being answered. Ends the count before the last byte, which lets the client go on.
+struct CountedHandler {
+  Counter running;
+  Counter arrived;
+  Gate go;
+  void operator()(Connection& c, const HttpRequest&) {
+    running.add(1);
+    arrived.add(1);
+    c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
+    go.wait();
+    running.add(-1);
+    c.send("b");
+  }
+};
 
 }  // namespace offloop::testing

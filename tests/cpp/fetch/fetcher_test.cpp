@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <string>
 
@@ -72,8 +73,26 @@ TEST(Fetcher, AConnectionClosedWhileIdleIsReplaced) {
     c.close();  // without announcing it
   });
   const auto fetcher = make_fetcher();
-  for (int i = 0; i < 20; ++i) ASSERT_EQ(fetch_one(*fetcher, server.url("/"))->wait(), ErrorCode::kOk);
+  for (int i = 0; i < 20; ++i) {
+    const auto probe = fetch_one(*fetcher, server.url("/"));
+    ASSERT_TRUE(probe->info) << "transfer " << i << ": " << probe->error.message;
+  }
   EXPECT_EQ(server.requests(), 20);
+}
+
+TEST(Fetcher, AKeptConnectionThatDiesWhenUsedIsReplacedHoweverOften) {
+  ScriptedServer server;
+  std::atomic<int> last_answered{-1};
+  server.on("/", [&](Connection& c, const HttpRequest&) {
+    if (last_answered.exchange(c.number()) == c.number()) return c.reset();  // a second request on one connection
+    c.reply(200, "x");
+  });
+  const auto fetcher = make_fetcher();
+  for (int i = 0; i < 20; ++i) {
+    const auto probe = fetch_one(*fetcher, server.url("/"));
+    ASSERT_TRUE(probe->info) << "transfer " << i << ": " << probe->error.message;
+  }
+  EXPECT_EQ(server.connections(), 20);
 }
 
 TEST(Fetcher, ReadsChunkedBodiesAndEmptyOnes) {

@@ -12,6 +12,7 @@
 
 #include "offloop/runtime/operation.h"
 #include "offloop/runtime/pool.h"
+#include "support/sanitizer_options.h"
 #include "support/test_pool.h"
 
 namespace offloop::runtime {
@@ -153,6 +154,19 @@ TEST_F(PoolExit, ShutdownIsBoundedAndWhatComesLaterIsRefused) {
     PoolOptions options;
     options.threads = 4;
     if (!Pool::configure(options).ok() || testing::worker_threads() != 2) ::_exit(5);
+  });
+}
+
+// Not about the end, but settings are the process's too.
+TEST_F(PoolExit, PendingOperationsAreBoundedByTheNumberOfWorkersUnlessSet) {
+  EXPECT_CLEAN_EXIT(3, [] {
+    if (Pool::options().threads != 3 || Pool::options().max_pending != 3 * 1024) ::_exit(3);
+    PoolOptions options;
+    options.max_pending = 17;
+    options.when_full = WhenFull::kRaise;
+    if (!Pool::configure(options).ok() || Pool::options().max_pending != 17) ::_exit(4);
+    if (Pool::options().when_full != WhenFull::kRaise) ::_exit(5);
+    if (Pool::instance()->threads() != 3) ::_exit(6);  // 0 leaves the size alone
   });
 }
 

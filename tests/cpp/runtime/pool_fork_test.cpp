@@ -12,6 +12,7 @@
 #include "support/child.h"
 #include "support/counters_listener.h"
 #include "support/gate.h"
+#include "support/sanitizer_options.h"
 #include "support/test_pool.h"
 
 namespace offloop::runtime {
@@ -27,13 +28,23 @@ using testing::TestSink;
 using testing::TestWork;
 using testing::Works;
 
+class PoolFork : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    // Its runtime takes a child's thread for the parent's one that had the same address, and dies ("dup thread").
+    GTEST_SKIP() << "ThreadSanitizer cannot follow threads that are started in a forked child";
+#endif
+  }
+};
+
 int spawn_some(int n) {
   for (int i = 0; i < n; ++i)
     if (auto result = spawn([i](StopToken) { return i; }).get(); !result.ok() || result.value() != i) return 2;
   return 0;
 }
 
-TEST(PoolFork, TheChildsFirstSubmitMakesAPoolOfItsOwn) {
+TEST_F(PoolFork, TheChildsFirstSubmitMakesAPoolOfItsOwn) {
   ASSERT_TRUE(resize_pool(2));
   const std::uint32_t generation = fork_generation();
   Pool* const mine = Pool::instance();
@@ -50,7 +61,7 @@ TEST(PoolFork, TheChildsFirstSubmitMakesAPoolOfItsOwn) {
 }
 
 // The group is the same object in both processes: its queue, its place in the ring and its counts are the parent's.
-TEST(PoolFork, TheChildRunsItsOwnWorksOfAGroupThatIsFullOfTheParents) {
+TEST_F(PoolFork, TheChildRunsItsOwnWorksOfAGroupThatIsFullOfTheParents) {
   ASSERT_TRUE(resize_pool(1));
   Gate running, go;
   std::atomic<unsigned> foreign_runs{0};
@@ -82,7 +93,7 @@ TEST(PoolFork, TheChildRunsItsOwnWorksOfAGroupThatIsFullOfTheParents) {
   for (const TestWork& work : works) EXPECT_EQ(work.runs, 2U);
 }
 
-TEST(PoolFork, ThePlainGroupWorksInAChildForkedWhileAllWorkersAreBusy) {
+TEST_F(PoolFork, ThePlainGroupWorksInAChildForkedWhileAllWorkersAreBusy) {
   ASSERT_TRUE(resize_pool(2));
   Gate go;
   std::vector<Operation<Unit>> busy;
@@ -92,7 +103,7 @@ TEST(PoolFork, ThePlainGroupWorksInAChildForkedWhileAllWorkersAreBusy) {
   for (auto& operation : busy) EXPECT_TRUE(operation.get().ok());
 }
 
-TEST(PoolFork, TheFirstSubmitsOfSeveralThreadsOfTheChildMeetInOnePool) {
+TEST_F(PoolFork, TheFirstSubmitsOfSeveralThreadsOfTheChildMeetInOnePool) {
   ASSERT_TRUE(resize_pool(2));
   ASSERT_EQ(spawn_some(1), 0);
   for (unsigned round = 0; round < 30; ++round) {
@@ -109,13 +120,13 @@ TEST(PoolFork, TheFirstSubmitsOfSeveralThreadsOfTheChildMeetInOnePool) {
                 go = true;
                 for (auto& thread : threads) thread.join();
                 if (failed != 0) return 1;
-                return testing::worker_threads() == 2 ? 0 : 5;
+                return Pool::instance()->stats().done == 20 ? 0 : 5;
               }),
               "exit 0");
   }
 }
 
-TEST(PoolFork, GrandchildrenWorkToo) {
+TEST_F(PoolFork, GrandchildrenWorkToo) {
   ASSERT_TRUE(resize_pool(2));
   ASSERT_EQ(spawn_some(3), 0);
   EXPECT_EQ(run_in_child([] {
@@ -126,7 +137,7 @@ TEST(PoolFork, GrandchildrenWorkToo) {
             "exit 0");
 }
 
-TEST(PoolFork, AStormOfForksUnderLoadLosesNothingOnEitherSide) {
+TEST_F(PoolFork, AStormOfForksUnderLoadLosesNothingOnEitherSide) {
   ASSERT_TRUE(resize_pool(2));
   TestGroup group(16, 0, run_one_quantum);
   std::atomic<bool> enough{false};
@@ -158,8 +169,7 @@ TEST(PoolFork, AStormOfForksUnderLoadLosesNothingOnEitherSide) {
   EXPECT_EQ(failed, 0U);
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // its leak check at exit finds what the parent's threads held
-TEST(PoolFork, AChildThatLeavesThroughExitDoesNotWaitForTheParentsWorkers) {
+TEST_F(PoolFork, AChildThatLeavesThroughExitDoesNotWaitForTheParentsWorkers) {
   ASSERT_TRUE(resize_pool(2));
   Gate go;
   auto busy = spawn([&](StopToken) { go.wait(); });
@@ -168,7 +178,6 @@ TEST(PoolFork, AChildThatLeavesThroughExitDoesNotWaitForTheParentsWorkers) {
   go.open();
   EXPECT_TRUE(busy.get().ok());
 }
-#endif
 
 }  // namespace
 }  // namespace offloop::runtime

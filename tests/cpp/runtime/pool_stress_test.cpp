@@ -81,7 +81,7 @@ TEST(PoolStress, NoWakeIsLostWhileTheLastWorkerFallsAsleep) {
     ASSERT_TRUE(resize_pool(threads));
     TestGroup group(1, 0, run_one_quantum);
     PingPong ball(group);
-    for (unsigned i = 0; i < 5000; ++i) {
+    for (unsigned i = 0; i < 2000; ++i) {
       ASSERT_TRUE(ball.once()) << threads << " threads, after " << i;
       stay_idle(40'000 + (i * 37) % 25'000);
     }
@@ -96,7 +96,8 @@ TEST(PoolStress, NoWakeIsLostWhileWorkersTurnToLongTasks) {
   for (unsigned i = 0; i < 5000; ++i) {
     Gate done;
     auto blocked = spawn([&](StopToken) { done.wait(); });
-    stay_idle((i * 53) % 20'000);
+    for (unsigned k = 0; k < (i * 7) % 500; ++k)
+      std::atomic_signal_fence(std::memory_order_seq_cst);  // 0 to 1 us or so
     ASSERT_TRUE(ball.once()) << "after " << i;
     done.open();
     (void)blocked.get();
@@ -112,11 +113,14 @@ TEST(PoolStress, NoWakeIsLostWhenALongBatchTakesTheInboxInARefill) {
   std::atomic<bool> done{false};
   TestGroup slow(4, 0, [&](Quantum& q) {
     refilling = true;
-    while (!done) q.refill();
+    while (!done) {
+      q.refill();
+      std::this_thread::yield();
+    }
     while (q.count != 0) q.end(0, Outcome::kValue);
   });
   slow.prompt = false;
-  for (unsigned i = 0; i < 3000; ++i) {
+  for (unsigned i = 0; i < 1000; ++i) {
     TestSink sink;
     Works works(1, slow, sink);
     refilling = done = false;

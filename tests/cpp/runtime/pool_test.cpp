@@ -348,6 +348,41 @@ TEST(Pool, LongTasksLeaveNobodyElseWaitingWhileAWorkerIsFree) {
   }
 }
 
+// The moment in which a submitter still counts on a worker that is about to turn to a long task, held open:
+// lanes_to_take() is asked while the worker takes it.
+TEST(Pool, AWorkSubmittedWhileTheOnlyAwakeWorkerTurnsToALongTaskWakesAnother) {
+  ASSERT_TRUE(resize_pool(2));
+  struct LongGroup final : Group {
+    LongGroup() : Group("long", 1) { prompt = false; }
+    ~LongGroup() { Pool::forget(*this); }
+    void run(Quantum& q) noexcept override {
+      go.wait();
+      q.end(0, Outcome::kValue);
+    }
+    unsigned lanes_to_take(unsigned, unsigned) const noexcept override {
+      taking.open();
+      submitted.wait();
+      return 1;
+    }
+    mutable Gate taking, submitted;
+    Gate go;
+  };
+  while (Pool::instance()->stats().sleeping != 2) std::this_thread::yield();
+  LongGroup slow;
+  TestGroup quick(1, 0, run_one_quantum);
+  TestSink slow_sink, quick_sink;
+  Works task(1, slow, slow_sink);
+  Works works(1, quick, quick_sink);
+  ASSERT_TRUE(task.submit_all());
+  slow.taking.wait();
+  ASSERT_TRUE(works.submit_all());
+  slow.submitted.open();
+  EXPECT_TRUE(quick_sink.wait_for(1));
+  slow.go.open();
+  ASSERT_TRUE(slow_sink.wait_for(1));
+  ASSERT_TRUE(quick_sink.wait_for(1));
+}
+
 TEST(Pool, TheStatisticsAddUp) {
   ASSERT_TRUE(resize_pool(2));
   TestGroup group(4, 0, [](Quantum& q) {
@@ -407,19 +442,6 @@ TEST(Pool, TooManyThreadsAreRefused) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(result.error().message.find("1025"), std::string::npos);
-}
-
-TEST(Pool, PendingOperationsAreBoundedByTheNumberOfWorkersUnlessSet) {
-  ASSERT_TRUE(resize_pool(3));
-  EXPECT_EQ(Pool::options().threads, 3U);
-  EXPECT_EQ(Pool::options().max_pending, 3U * 1024);
-  PoolOptions options;
-  options.max_pending = 17;
-  options.when_full = WhenFull::kRaise;
-  ASSERT_TRUE(Pool::configure(options).ok());
-  EXPECT_EQ(Pool::options().max_pending, 17U);
-  EXPECT_EQ(Pool::options().when_full, WhenFull::kRaise);
-  EXPECT_EQ(Pool::instance()->threads(), 3U) << "0 leaves the size alone";
 }
 
 TEST(Pool, AGroupMayBeDestroyedOnceItIsForgotten) {

@@ -200,6 +200,38 @@ TEST_F(PortTest, EachItemOfManyProducersIsDeliveredOnceAndInItsProducersOrder) {
   EXPECT_TRUE(drain(*port).empty());
 }
 
+TEST_F(PortTest, NoWakeIsLostWhenNearlyEachPushIsAnEdge) {
+  constexpr unsigned kProducers = 3;
+  constexpr unsigned kRounds = 20'000;
+  struct Ball : Item {
+    std::atomic<bool> back{true};
+  };
+  Ball balls[kProducers];
+  std::vector<std::thread> threads;
+  for (Ball& ball : balls) {
+    threads.emplace_back([&] {
+      for (unsigned i = 0; i < kRounds; ++i) {
+        while (!ball.back.load(std::memory_order_acquire)) std::this_thread::yield();
+        ball.back.store(false, std::memory_order_relaxed);
+        push(*port, ball);
+      }
+    });
+  }
+  for (unsigned seen = 0; seen < kProducers * kRounds;) {
+    pollfd readable{port->fd(), POLLIN, 0};
+    if (::poll(&readable, 1, 20'000) != 1) {
+      ADD_FAILURE() << "a wake was lost after " << seen << " items";
+      port->rearm();
+    }
+    for (PortItem* each = port->drain(); each != nullptr; ++seen) {
+      PortItem* next = each->next;
+      static_cast<Ball*>(each)->back.store(true, std::memory_order_release);
+      each = next;
+    }
+  }
+  for (auto& thread : threads) thread.join();
+}
+
 // The fd's number belongs to somebody else as soon as close() has returned: here to another eventfd, the trap.
 TEST(Port, NothingTouchesTheEventfdAfterClose) {
   constexpr unsigned kProducers = 4;

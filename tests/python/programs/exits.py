@@ -1,0 +1,184 @@
+"""Ends of the process while work is queued and running. Each must end with code 0, soon, and without a word on stderr."""
+
+import asyncio
+import atexit
+import mmap
+import os
+import sys
+import threading
+import time
+
+import offloop
+from offloop import hashing
+
+GIGABYTE = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def start_much() -> list[offloop.Operation[object]]:
+    """Running on all workers, queued behind them, parked, in a batch, and blocked in a reader thread."""
+    reading, _ = os.pipe()
+    operations: list[offloop.Operation[object]] = [hashing.file_digest(f"/dev/fd/{reading}")]
+    operations += [offloop.sha256(GIGABYTE) for _ in range(100)]
+    operations += [hashing.digest(GIGABYTE, "sha3_512") for _ in range(100)]
+    operations += [offloop.sha256_many([GIGABYTE] * 50)]
+    operations += [offloop.sha256(b"x" * 100_000) for _ in range(3000)]
+    return operations
+
+
+async def wait_until_running() -> None:
+    while offloop.stats()["running"] == 0:
+        await asyncio.sleep(0)
+
+
+def after_run() -> None:
+    """asyncio.run() ends while operations that nobody awaits go on."""
+    kept = []
+
+    async def main() -> None:
+        kept.extend(start_much())
+        await wait_until_running()
+
+    asyncio.run(main())
+
+
+def after_run_cancelled() -> None:
+    """asyncio.run() cancels the tasks that await them."""
+
+    async def main() -> None:
+        for operation in start_much():
+            operation.as_task()
+        await wait_until_running()
+
+    asyncio.run(main())
+
+
+def loop_never_closed() -> None:
+    loop = asyncio.new_event_loop()
+
+    async def main() -> list[offloop.Operation[object]]:
+        operations = start_much()
+        await wait_until_running()
+        return operations
+
+    globals()["kept"] = loop.run_until_complete(main())
+    globals()["loop"] = loop
+    import warnings
+
+    warnings.simplefilter("ignore", ResourceWarning)
+
+
+def sys_exit_in_a_task() -> None:
+    async def main() -> None:
+        operations = start_much()
+        await wait_until_running()
+        print("ok", flush=True)
+        del operations
+        sys.exit(0)
+
+    asyncio.run(main())
+
+
+def os_exit() -> None:
+    async def main() -> None:
+        operations = start_much()
+        await wait_until_running()
+        print("ok", flush=True)
+        assert operations
+        os._exit(0)
+
+    asyncio.run(main())
+
+
+def sys_exit_in_a_thread() -> None:
+    async def main() -> None:
+        operations = start_much()
+        await wait_until_running()
+        assert operations
+        sys.exit(0)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    thread.join()
+
+
+def daemon_thread_computes() -> None:
+    """A daemon thread is inside compute_sha256, without the GIL, when the interpreter ends."""
+    inside = threading.Event()
+
+    def work() -> None:
+        while True:
+            inside.set()
+            offloop.compute_sha256(GIGABYTE)
+
+    threading.Thread(target=work, daemon=True).start()
+    inside.wait()
+    time.sleep(0.05)
+
+
+def daemon_thread_batches() -> None:
+    inside = threading.Event()
+
+    def work() -> None:
+        while True:
+            inside.set()
+            try:
+                offloop.batch_hash([GIGABYTE] * 20, 2)
+            except offloop.PoolClosedError:
+                time.sleep(60)
+
+    for _ in range(3):
+        threading.Thread(target=work, daemon=True).start()
+    inside.wait()
+    time.sleep(0.05)
+
+
+def daemon_thread_loop() -> None:
+    """A whole event loop in a daemon thread, with work in flight."""
+    inside = threading.Event()
+
+    async def main() -> None:
+        while True:
+            operations = [offloop.sha256(b"x" * 50_000) for _ in range(100)]
+            await asyncio.gather(*operations)
+            inside.set()
+
+    threading.Thread(target=asyncio.run, args=(main(),), daemon=True).start()
+    inside.wait()
+
+
+def exception_in_atexit_is_not_ours() -> None:
+    """A handler that was registered later runs earlier: the pool still works in it."""
+
+    def handler() -> None:
+        assert len(asyncio.run(offloop.sha256(b"x" * 100_000))) == 64
+
+    atexit.register(handler)
+
+
+def queued_files() -> None:
+    async def main() -> None:
+        operations = [hashing.file_digest(sys.executable) for _ in range(2000)]
+        await asyncio.sleep(0)
+        globals()["kept"] = operations
+
+    asyncio.run(main())
+
+
+def in_a_finalizer() -> None:
+    """An object that lives in a module is finalised after the pool has ended: an error, no crash."""
+
+    class Late:
+        def __del__(self) -> None:
+            try:
+                offloop.compute_sha256(b"x" * 100_000)
+                offloop.batch_hash([b"x" * 100_000] * 3, 2)
+            except offloop.PoolClosedError:
+                pass
+
+    globals()["late"] = Late()
+    asyncio.run(offloop.sha256(b"x" * 100_000))
+
+
+globals()[sys.argv[1]]()
+if sys.argv[1] not in ("sys_exit_in_a_task", "os_exit"):
+    print("ok")

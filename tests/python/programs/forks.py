@@ -1,0 +1,203 @@
+"""Processes that fork while offloop works."""
+
+import asyncio
+import mmap
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+
+import offloop
+from offloop import hashing
+
+GIGABYTE = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+DATA = bytes(range(256)) * 400
+DIGEST = offloop.compute_sha256(DATA)
+
+
+async def use_everything() -> None:
+    assert await offloop.sha256(DATA) == DIGEST
+    assert set(await asyncio.gather(*(offloop.sha256(DATA) for _ in range(200)))) == {DIGEST}
+    assert await offloop.sha256_many([DATA] * 100) == [DIGEST] * 100
+    assert len(await hashing.file_digest(sys.executable)) == 32
+    assert len(await hashing.digest(DATA, "sha512")) == 64
+    assert offloop.batch_hash([DATA] * 20, 2) == [DIGEST] * 20
+
+
+def child(work) -> None:
+    """Runs work() in a forked child, which exits as a program does, and waits for it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(3)
+        sys.exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+def new_pool_in_the_child() -> None:
+    asyncio.run(use_everything())
+    child(lambda: asyncio.run(use_everything()))
+    asyncio.run(use_everything())
+
+
+def unused_in_the_child() -> None:
+    asyncio.run(use_everything())
+    child(lambda: None)
+    asyncio.run(use_everything())
+
+
+def with_work_running() -> None:
+    async def main() -> None:
+        running = [offloop.sha256(GIGABYTE) for _ in range(20)]
+        running += [hashing.digest(GIGABYTE, "sha3_512") for _ in range(3)]
+        running += [hashing.file_digest(sys.executable) for _ in range(20)]
+        mine = [offloop.sha256(DATA) for _ in range(200)]
+        while offloop.stats()["running"] == 0:
+            await asyncio.sleep(0)
+        pid = os.fork()
+        if pid == 0:
+            # The parent's loop is running here, too, as asyncio sees it: the child leaves it behind.
+            asyncio._set_running_loop(None)
+            try:
+                asyncio.run(use_everything())
+                del running
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(3)
+        assert set(await asyncio.gather(*mine)) == {DIGEST}
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        for operation in running:
+            operation.cancel()
+        await use_everything()
+
+    asyncio.run(main())
+
+
+def operations_of_the_parent_in_the_child() -> None:
+    """What the child inherits is dead: it can be dropped, cancelled and looked at, without harm to the parent."""
+
+    async def main() -> None:
+        inherited = [offloop.sha256(GIGABYTE) for _ in range(5)]
+        parents = [offloop.sha256(DATA) for _ in range(50)]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                asyncio._set_running_loop(None)
+                repr(inherited)
+                inherited[0].cancel()
+                del inherited[1]
+                parents.clear()
+                asyncio.run(use_everything())
+                inherited.clear()
+                asyncio.run(use_everything())
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(3)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        assert set(await asyncio.gather(*parents)) == {DIGEST}
+        for operation in inherited:
+            operation.cancel()
+
+    asyncio.run(main())
+
+
+def grandchild() -> None:
+    asyncio.run(use_everything())
+
+    def work() -> None:
+        asyncio.run(use_everything())
+        child(lambda: asyncio.run(use_everything()))
+        asyncio.run(use_everything())
+
+    child(work)
+
+
+def before_first_use() -> None:
+    child(lambda: asyncio.run(use_everything()))
+    asyncio.run(use_everything())
+
+
+def from_a_thread() -> None:
+    asyncio.run(use_everything())
+    thread = threading.Thread(target=child, args=(lambda: asyncio.run(use_everything()),))
+    thread.start()
+    asyncio.run(use_everything())
+    thread.join()
+
+
+def in_a_loop() -> None:
+    async def main() -> None:
+        for _ in range(20):
+            operations = [offloop.sha256(DATA) for _ in range(20)]
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            assert set(await asyncio.gather(*operations)) == {DIGEST}
+            os.waitpid(pid, 0)
+
+    asyncio.run(main())
+
+
+def descriptors_in_the_child() -> None:
+    """The child's first use closes the inherited eventfds."""
+    asyncio.run(use_everything())
+    kept = [asyncio.new_event_loop() for _ in range(5)]
+    for loop in kept:
+        loop.run_until_complete(use_everything())
+
+    def eventfds() -> set[int]:
+        found = set()
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                if "eventfd" in os.readlink(f"/proc/self/fd/{name}"):
+                    found.add(int(name))
+            except OSError:
+                pass
+        return found
+
+    inherited = eventfds()
+    assert len(inherited) >= 5
+
+    def work() -> None:
+        asyncio.run(use_everything())
+        assert len(eventfds()) <= 1, (inherited, eventfds())
+
+    child(work)
+    for loop in kept:
+        loop.run_until_complete(use_everything())
+        loop.close()
+
+
+def hash_in_process(data: bytes) -> str:
+    return asyncio.run(offloop.sha256(data))
+
+
+def start_method() -> None:
+    asyncio.run(use_everything())
+    context = multiprocessing.get_context(sys.argv[2])
+    with context.Pool(2) as pool:
+        assert pool.map(hash_in_process, [DATA] * 20) == [DIGEST] * 20
+        pool.close()
+        pool.join()
+    process = context.Process(target=hash_in_process, args=(DATA,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    asyncio.run(use_everything())
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    print("ok")

@@ -1,0 +1,202 @@
+"""Exit, fork, signals, closed loops, threads: with work queued and running. Each ends as defined, without a hang, a leak or a
+lost operation. In processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bridge_helpers import PROGRAMS, assert_clean, run_program
+
+# A program that ends within 2 s of its own work did not wait for the gigabytes in flight, which take tens of seconds.
+SOON_S = 10.0
+
+# Since 3.12 fork() warns of threads, whatever they do.
+FORK_OPTIONS = ("-W", "ignore::DeprecationWarning")
+
+
+def functions(program: str, but: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
+    """The scenarios of a program: its functions without arguments that have nothing private."""
+    text = (PROGRAMS / f"{program}.py").read_text()
+    return [name for name in re.findall(r"^def (\w+)\(\) -> None:", text, re.MULTILINE) if name not in but]
+
+
+# ---- exit ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", functions("exits"))
+def test_the_process_ends_soon_and_silently_with_work_in_flight(scenario: str) -> None:
+    started = time.monotonic()
+    ended = run_program("exits", scenario)
+    assert_clean(ended)
+    assert time.monotonic() - started < SOON_S
+
+
+@pytest.mark.parametrize("scenario", ["after_run", "after_run_cancelled", "daemon_thread_batches"])
+def test_the_process_ends_soon_with_one_worker_too(scenario: str) -> None:
+    assert_clean(run_program("exits", scenario, env={"OFFLOOP_THREADS": "1"}))
+
+
+@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("scenario", ["daemon_thread_computes", "daemon_thread_batches", "daemon_thread_loop"])
+def test_a_daemon_thread_inside_offloop_at_exit_never_crashes(scenario: str, turn: int) -> None:
+    assert_clean(run_program("exits", scenario))
+
+
+@pytest.mark.parametrize("use", ["unused", "used"])
+def test_after_shutdown_a_submit_raises_pool_closed_error(use: str) -> None:
+    assert_clean(run_program("late", use))
+
+
+# ---- loops -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", functions("loops", {"never_awaited"}))
+def test_loops(scenario: str) -> None:
+    assert_clean(run_program("loops", scenario))
+
+
+def test_an_unbound_operation_that_is_never_awaited_warns_with_the_callers_line() -> None:
+    ended = run_program("loops", "never_awaited")
+    assert ended.returncode == 0
+    assert "loops.py" in ended.stderr
+    assert "RuntimeWarning: operation 'sha256' was never awaited" in ended.stderr
+
+
+# ---- fork ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", functions("forks", {"start_method"}))
+def test_fork(scenario: str) -> None:
+    assert_clean(run_program("forks", scenario, options=FORK_OPTIONS))
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing(method: str) -> None:
+    assert_clean(run_program("forks", "start_method", method, options=FORK_OPTIONS))
+
+
+# ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+
+def interrupt(scenario: str) -> tuple[int, list[str], str]:
+    """Runs a scenario and sends SIGINT each time it says that it is running."""
+    program = subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "signals.py"), scenario],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    guard = threading.Timer(30, program.kill)
+    guard.start()
+    lines = []
+    try:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        for line in program.stdout:
+            lines.append(line.strip())
+            if lines[-1] == "running":
+                program.send_signal(signal.SIGINT)
+        stderr = program.stderr.read()
+        return program.wait(), lines, stderr
+    finally:
+        guard.cancel()
+        program.kill()
+        program.wait()
+        program.stdout.close()  # type: ignore[union-attr]
+        program.stderr.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expected"),
+    [
+        ("during_await", ["running", "interrupted"]),
+        ("during_many", ["running", "interrupted"]),
+        ("during_batch_hash", ["running", "interrupted"]),
+        ("usable_afterwards", ["running", "interrupted"]),
+        ("handler_raises", ["running", "interrupted"]),
+        ("handler_returns", ["running", "interrupted"]),
+        ("cleanup_may_submit", ["running", "cleaned", "interrupted"]),
+        ("twice", ["running", "running", "interrupted"]),
+    ],
+)
+def test_ctrl_c_is_served(scenario: str, expected: list[str]) -> None:
+    started = time.monotonic()
+    assert interrupt(scenario) == (0, expected, "")
+    assert time.monotonic() - started < SOON_S
+
+
+def test_workers_take_no_signals() -> None:
+    assert_clean(run_program("masks"))
+
+
+# ---- import ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["starts_no_thread", "loads_no_libcurl", "thread"])
+def test_import(scenario: str) -> None:
+    assert_clean(run_program("imports", scenario))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 cannot refuse: it has no slot for it")
+def test_a_subinterpreter_gets_an_import_error() -> None:
+    assert_clean(run_program("imports", "subinterpreter"))
+
+
+def test_another_interpreter_gets_an_import_error_and_no_crash(tmp_path: Path) -> None:
+    """Another CPython of this machine, if there is one, is made to load this build."""
+    import offloop
+
+    package = Path(offloop.__file__).parent
+    (module,) = package.glob("_core*.so")
+    code = f"""
+import importlib.machinery, importlib.util
+loader = importlib.machinery.ExtensionFileLoader("offloop._core", {str(module)!r})
+spec = importlib.util.spec_from_file_location("offloop._core", {str(module)!r}, loader=loader)
+try:
+    importlib.util.module_from_spec(spec)
+except ImportError as error:
+    print("ImportError", error)
+"""
+    import shutil
+
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    checked = 0
+    for version in ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"):
+        other = shutil.which(f"python{version}")
+        probe = other and subprocess.run([other, "-c", "print(1)"], capture_output=True, check=False)
+        if not probe or probe.returncode != 0 or version == ours:
+            continue
+        if "abi3" in module.name and not version.endswith("t") and int(version.split(".")[1]) >= 12:
+            continue  # serves it
+        assert other is not None
+        ended = subprocess.run([other, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 0, ended
+        assert ended.stdout.startswith("ImportError"), ended
+        checked += 1
+    if checked == 0:
+        pytest.skip("no other interpreter here")
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_backtraces_are_notes_when_they_are_asked_for() -> None:
+    assert_clean(run_program("backtrace", env={"OFFLOOP_BACKTRACE": "1"}), "1\n")
+    assert_clean(run_program("backtrace", env={"OFFLOOP_BACKTRACE": "0"}), "0\n")
+    assert_clean(run_program("backtrace"), "0\n")
+
+
+def test_an_error_that_nobody_retrieves_is_shown_once() -> None:
+    ended = run_program("backtrace", "unseen")
+    assert ended.returncode == 0
+    assert ended.stderr.count("never retrieved") == 1
+    assert "FileNotFoundError" in ended.stderr
+    assert os.sep in ended.stderr
