@@ -1,21 +1,23 @@
 """Fetching off the event loop: libcurl on I/O threads of its own, bodies hashed in the core while they arrive.
 
-Functions that return an :class:`offloop.Operation` are plain functions: the transfer is queued when they are called in a
-running event loop. Cancelling an operation closes its connection at once.
+Functions that return an :class:`offloop.Operation` are plain functions: the transfer is queued when they are called in
+a running event loop. Cancelling an operation closes its connection at once.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Literal, overload
 
-from . import _core, _ext
+from . import _ext
 from ._core import Operation
 from ._ext import HashedResponse, Response, ResponseInfo
+from .errors import InvalidURLError
 
 __all__ = [
     "Fetcher",
@@ -51,7 +53,8 @@ class Fetcher:
     :param http2: offer HTTP/2 on https.
     :param user_agent: instead of offloop's own.
     :param headers: sent with every request.
-    :param env_proxy: honour ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
+    :param env_proxy: honour ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``; loopback
+        addresses are always reached directly.
     :param addresses: ``"public_only"`` refuses loopback, private and other special addresses after name resolution, on
         every hop; ``"allow_all"`` (default) does not.
     :param allow_cidrs: networks that are allowed whatever ``addresses`` says.
@@ -90,29 +93,29 @@ class Fetcher:
         resolve: Iterable[str] = (),
     ) -> None:
         options = _ext.FetcherOptions()
-        options.io_threads = _count("io_threads", io_threads, 1)
-        options.max_concurrent = _count("max_concurrent", max_concurrent, 1)
+        options.io_threads = _count("io_threads", io_threads, 1, 64)
+        options.max_concurrent = _count("max_concurrent", max_concurrent, 1, 65536)
         options.per_host = _count("per_host", per_host, 0)
         options.connect_timeout = _seconds("connect_timeout", connect_timeout)
         options.timeout = _seconds("timeout", timeout)
         options.low_speed_bytes = _count("low_speed_bytes", low_speed_bytes, 0)
-        options.low_speed_time = _count("low_speed_time", low_speed_time, 0)
-        options.max_redirects = _count("max_redirects", max_redirects, 0)
+        options.low_speed_time = _count("low_speed_time", low_speed_time, 0, int(_MOST_SECONDS))
+        options.max_redirects = _count("max_redirects", max_redirects, 0, 100)
         options.max_body = _count("max_body", max_body, 0, 2**63 - 1)
-        options.fail_on_status = bool(fail_on_status)
-        options.verify_tls = bool(verify_tls)
-        options.ca_file = os.fspath(ca_file) if ca_file is not None else ""
-        options.decompress = bool(decompress)
-        options.http2 = bool(http2)
-        options.user_agent = user_agent or ""
+        options.fail_on_status = _flag("fail_on_status", fail_on_status)
+        options.verify_tls = _flag("verify_tls", verify_tls)
+        options.ca_file = _path("ca_file", ca_file) if ca_file is not None else ""
+        options.decompress = _flag("decompress", decompress)
+        options.http2 = _flag("http2", http2)
+        options.user_agent = _text("user_agent", user_agent) if user_agent is not None else ""
         options.headers = _header_list(headers)
-        options.env_proxy = bool(env_proxy)
+        options.env_proxy = _flag("env_proxy", env_proxy)
         if addresses not in ("allow_all", "public_only"):
             raise ValueError(f"addresses must be 'allow_all' or 'public_only', got {addresses!r}")
         options.addresses = getattr(_ext.AddressMode, addresses)
-        options.allow_cidrs = list(allow_cidrs)
-        options.deny_cidrs = list(deny_cidrs)
-        options.resolve = list(resolve)
+        options.allow_cidrs = _texts("allow_cidrs", allow_cidrs)
+        options.deny_cidrs = _texts("deny_cidrs", deny_cidrs)
+        options.resolve = _texts("resolve", resolve)
         self._fetcher = _ext.Fetcher(options)
 
     async def __aenter__(self) -> Fetcher:
@@ -124,7 +127,7 @@ class Fetcher:
         self.close()
 
     def close(self) -> None:
-        """Takes no more, cancels what is in flight, closes the connections. Returns at once; a second call is allowed."""
+        """Takes no more, cancels what is in flight, closes the connections. Returns at once; may be called again."""
         self._fetcher.close()
 
     @property
@@ -137,7 +140,8 @@ class Fetcher:
     ) -> Operation[Response]:
         """Fetches ``url`` into memory.
 
-        :returns: an operation that yields a :class:`Response`; its ``body`` is a memoryview of the decoded bytes, no copy.
+        :returns: an operation that yields a :class:`Response`; its ``body`` is a memoryview of the decoded bytes, not a
+            copy.
         :raises InvalidURLError: at once, when the URL is not one (http and https only). Nothing has been queued then.
         :raises FetchError: from the operation, or one of its subclasses, which say what to do next.
         """
@@ -154,11 +158,13 @@ class Fetcher:
     ) -> Operation[HashedResponse]:
         """Fetches ``url`` and hashes the decoded body while it arrives; the body is not kept.
 
-        :returns: an operation that yields a :class:`HashedResponse` (``digest``, ``hexdigest``, ``size``, ``status``, ...).
+        :returns: an operation that yields a :class:`HashedResponse` (``digest``, ``hexdigest``, ``size``, ``status``,
+            ...).
         :raises ValueError: at once, for an unknown algorithm.
         :raises InvalidURLError: at once, as :meth:`get`.
         """
-        return self._fetcher.hash(_url(url), algorithm, _header_list(headers), _timeout(timeout), _max_body(max_body))
+        name = _text("algorithm", algorithm)
+        return self._fetcher.hash(_url(url), name, _header_list(headers), _timeout(timeout), _max_body(max_body))
 
     def stream(
         self,
@@ -178,7 +184,7 @@ class Fetcher:
         :returns: an operation that yields a :class:`ResponseInfo`.
         :raises OSError: from the operation, with the path, when the file cannot be written.
         """
-        target = sink if callable(sink) else os.fsencode(sink)
+        target = sink if callable(sink) else os.fsencode(_path("sink", sink))
         return self._fetcher.stream(_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
 
     def stats(self) -> dict[str, int]:
@@ -228,30 +234,24 @@ async def fetch_and_hash_urls(
     """
     if isinstance(urls, (str, bytes)):
         raise TypeError(f"urls must be an iterable of str, not one {type(urls).__name__}")
-    wanted = list(dict.fromkeys(_url(url) for url in urls))
-    if not isinstance(max_concurrent, int) or isinstance(max_concurrent, bool):
-        raise TypeError(f"max_concurrent must be an int, not {type(max_concurrent).__name__}")
-    if max_concurrent <= 0:
-        raise ValueError(f"max_concurrent must be greater than 0, got {max_concurrent}")
-    limit = _seconds("timeout", timeout)
-    if not return_exceptions:
-        for url in wanted:
-            _ext.check_url(url)
-    if not wanted:
-        return {}
-    results = await _shared()._fetcher.hash_urls(
-        wanted, min(max_concurrent, len(wanted)), limit, not return_exceptions
-    )
-    digests: dict[str, str | BaseException] = {}
-    errors: list[Exception] = []
-    for url, result in zip(wanted, results, strict=True):
-        if isinstance(result, Exception):
-            errors.append(result)
-        if result is not None:  # None: cancelled because another one failed
-            digests[url] = result
+    if not isinstance(urls, Iterable):
+        raise TypeError(f"urls must be an iterable of str, not {type(urls).__name__}")
+    limit = _count("max_concurrent", max_concurrent, 1, sys.maxsize)
+    seconds = _seconds("timeout", timeout)
+    answers: dict[str, str | BaseException | None] = dict.fromkeys(_text("url", url) for url in urls)
+    for url in answers:
+        if not _is_encodable(url):
+            answers[url] = _unsendable(url)
+        if not return_exceptions:
+            _ext.check_url(_url(url))
+    wanted = [url for url, answer in answers.items() if answer is None]
+    if wanted:
+        started = _shared()._fetcher.hash_urls(wanted, min(limit, len(wanted)), seconds, not return_exceptions)
+        answers.update(zip(wanted, await started, strict=True))
+    errors = [answer for answer in answers.values() if isinstance(answer, Exception)]
     if errors and not return_exceptions:
-        raise ExceptionGroup(f"{len(errors)} of {len(wanted)} URLs failed", errors)
-    return digests
+        raise ExceptionGroup(f"{len(errors)} of {len(answers)} URLs failed", errors)
+    return {url: answer for url, answer in answers.items() if answer is not None}
 
 
 _SHARED_CONCURRENCY = 1024
@@ -281,15 +281,70 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
+# Of the core: libcurl counts milliseconds in a long.
+_MOST_SECONDS = 30 * 24 * 3600.0
+
+
 def _url(url: object) -> str:
-    if not isinstance(url, str):
-        raise TypeError(f"url must be a str, not {type(url).__name__}")
-    return url
+    text = _text("url", url)
+    if not _is_encodable(text):
+        raise _unsendable(text)
+    return text
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether it has no lone surrogates, as os.fsdecode() makes them of bytes that are no UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unsendable(url: str) -> InvalidURLError:
+    words = f"Fetch failed for {url!a}: URL contains a character that cannot be encoded"
+    return InvalidURLError(words, url=url)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _texts(name: str, values: object) -> list[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be an iterable of str, not {type(values).__name__}")
+    texts = list(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be an iterable of str, got {text!r} in it")
+    return texts
+
+
+def _path(name: str, value: object) -> str:
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        expected = "a path or a callable" if name == "sink" else "a path"
+        raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise ValueError(f"{name} contains a null character: {path!r}")
+    return path
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+    return value
 
 
 def _count(name: str, value: object, least: int, most: int = 2**31 - 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if least == 1 and value < 1:
+        raise ValueError(f"{name} must be greater than 0, got {value}")
     if not least <= value <= most:
         raise ValueError(f"{name} must be between {least} and {most}, got {value}")
     return value
@@ -300,6 +355,8 @@ def _seconds(name: str, value: object) -> float:
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if math.isnan(value) or value <= 0:
         raise ValueError(f"{name} must be greater than 0 seconds, got {value}")
+    if _MOST_SECONDS < value < math.inf:
+        raise ValueError(f"{name} must be at most {_MOST_SECONDS:.0f} seconds, or math.inf for none, got {value}")
     return float(value)
 
 
@@ -312,8 +369,10 @@ def _max_body(value: int | None) -> int | None:
 
 
 def _header_list(headers: Headers) -> list[tuple[str, str]]:
+    if not isinstance(headers, Iterable):
+        raise TypeError(f"headers must be a mapping or pairs of str, not {type(headers).__name__}")
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
     for pair in pairs:
-        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], str):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(word, str) for word in pair):
             raise TypeError(f"headers must be a mapping or pairs of str, got {pair!r}")
     return pairs

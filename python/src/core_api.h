@@ -1,4 +1,5 @@
-// How offloop._ext makes operations: a table of functions in a capsule, so that the extension modules share one type and one pool.
+// How offloop._ext makes operations: a table of functions in a capsule, so that the extension modules share one type
+// and one pool.
 #pragma once
 
 #include "core.h"

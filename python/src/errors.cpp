@@ -7,26 +7,50 @@
 namespace offloop::python {
 namespace {
 
+constexpr std::size_t kCodes = 256;  // a code is one byte
+/// The classes of offloop.errors by code. Kept from the import on: an error may have to be raised when nothing can be
+/// imported any more, in a finalizer at the interpreter's end.
+PyObject* g_classes[kCodes];
+
 /// The class in offloop.errors, or null for those that Python has itself.
 const char* class_name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::kPoolSaturated: return "PoolSaturatedError";
-    case ErrorCode::kPoolClosed: return "PoolClosedError";
-    case ErrorCode::kTimeout: return "OperationTimeoutError";
-    case ErrorCode::kInvalidUrl: return "InvalidURLError";
-    case ErrorCode::kFetch: return "FetchError";
-    case ErrorCode::kFetchTimeout: return "FetchTimeoutError";
-    case ErrorCode::kHttpStatus: return "HTTPStatusError";
-    case ErrorCode::kDns: return "DNSError";
-    case ErrorCode::kConnect: return "ConnectError";
-    case ErrorCode::kTls: return "TLSError";
-    case ErrorCode::kTooManyRedirects: return "TooManyRedirectsError";
-    case ErrorCode::kIncompleteBody: return "IncompleteBodyError";
-    case ErrorCode::kContentDecoding: return "ContentDecodingError";
-    case ErrorCode::kBodyTooLarge: return "BodyTooLargeError";
-    case ErrorCode::kBlockedAddress: return "BlockedAddressError";
-    case ErrorCode::kHashMismatch: return "HashMismatchError";
-    default: return nullptr;
+    case ErrorCode::kPoolSaturated:
+      return "PoolSaturatedError";
+    case ErrorCode::kPoolClosed:
+      return "PoolClosedError";
+    case ErrorCode::kTimeout:
+      return "OperationTimeoutError";
+    case ErrorCode::kInvalidUrl:
+      return "InvalidURLError";
+    case ErrorCode::kFetch:
+      return "FetchError";
+    case ErrorCode::kFetchTimeout:
+      return "FetchTimeoutError";
+    case ErrorCode::kHttpStatus:
+      return "HTTPStatusError";
+    case ErrorCode::kDns:
+      return "DNSError";
+    case ErrorCode::kConnect:
+      return "ConnectError";
+    case ErrorCode::kTls:
+      return "TLSError";
+    case ErrorCode::kTooManyRedirects:
+      return "TooManyRedirectsError";
+    case ErrorCode::kIncompleteBody:
+      return "IncompleteBodyError";
+    case ErrorCode::kContentDecoding:
+      return "ContentDecodingError";
+    case ErrorCode::kBodyTooLarge:
+      return "BodyTooLargeError";
+    case ErrorCode::kBlockedAddress:
+      return "BlockedAddressError";
+    case ErrorCode::kHashMismatch:
+      return "HashMismatchError";
+    case ErrorCode::kInternal:
+      return "OffloopError";
+    default:
+      return nullptr;
   }
 }
 
@@ -43,29 +67,35 @@ bool is_fetch(ErrorCode code) noexcept {
     case ErrorCode::kIncompleteBody:
     case ErrorCode::kContentDecoding:
     case ErrorCode::kBodyTooLarge:
-    case ErrorCode::kBlockedAddress: return true;
-    default: return false;
+    case ErrorCode::kBlockedAddress:
+      return true;
+    default:
+      return false;
   }
 }
 
 void set_builtin(const Error& error) {
   switch (error.code) {
-    case ErrorCode::kInvalidArgument: PyErr_SetString(PyExc_ValueError, error.message.c_str()); return;
-    case ErrorCode::kOutOfMemory: PyErr_SetString(PyExc_MemoryError, error.message.c_str()); return;
+    case ErrorCode::kInvalidArgument:
+      PyErr_SetString(PyExc_ValueError, error.message.c_str());
+      return;
+    case ErrorCode::kOutOfMemory:
+      PyErr_SetString(PyExc_MemoryError, error.message.c_str());
+      return;
     case ErrorCode::kIo: {
       // OSError chooses its subclass by the errno: FileNotFoundError, IsADirectoryError, PermissionError.
       errno = error.system;
-      const Ref path(PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));
+      const Ref path(
+          PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));
       if (path) PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path.get());
       return;
     }
-    case ErrorCode::kStopped: {
-      const Ref asyncio(PyImport_ImportModule("asyncio"));
-      const Ref cancelled(asyncio ? PyObject_GetAttrString(asyncio.get(), "CancelledError") : nullptr);
-      if (cancelled) PyErr_SetNone(cancelled.get());
+    case ErrorCode::kStopped:
+      if (PyObject* cancelled = cancelled_error(); cancelled != nullptr) PyErr_SetNone(cancelled);
       return;
-    }
-    default: PyErr_Format(PyExc_RuntimeError, "internal error of offloop, please report it: %s", error.message.c_str()); return;
+    default:
+      PyErr_Format(PyExc_RuntimeError, "internal error of offloop, please report it: %s", error.message.c_str());
+      return;
   }
 }
 
@@ -87,14 +117,13 @@ void set_error(const Error& error) {
     set_builtin(error);
     return add_backtrace(error);
   }
-  const Ref module(PyImport_ImportModule("offloop.errors"));
-  const Ref type(module ? PyObject_GetAttrString(module.get(), name) : nullptr);
-  if (!type) return;
+  PyObject* type = g_classes[static_cast<std::size_t>(error.code)];
   const Ref arguments(Py_BuildValue("(s#)", error.message.data(), static_cast<Py_ssize_t>(error.message.size())));
   const Ref keywords(PyDict_New());
   if (!arguments || !keywords) return;
   if (!error.context.empty()) {
-    const Ref about(PyUnicode_DecodeUTF8(error.context.data(), static_cast<Py_ssize_t>(error.context.size()), "replace"));
+    const Ref about(
+        PyUnicode_DecodeUTF8(error.context.data(), static_cast<Py_ssize_t>(error.context.size()), "replace"));
     if (!about || PyDict_SetItemString(keywords.get(), is_fetch(error.code) ? "url" : "path", about.get()) < 0) return;
   }
   if (error.code == ErrorCode::kHttpStatus) {
@@ -103,12 +132,22 @@ void set_error(const Error& error) {
   }
   const Ref code(PyUnicode_FromString(error_code_name(error.code)));
   if (!code || PyDict_SetItemString(keywords.get(), "code", code.get()) < 0) return;
-  PyObject* exception = PyObject_Call(type.get(), arguments.get(), keywords.get());
+  PyObject* exception = PyObject_Call(type, arguments.get(), keywords.get());
   if (exception == nullptr) return;
   restore_exception(exception);
   add_backtrace(error);
 }
 
-bool init_errors() { return true; }
+bool init_errors() {
+  const Ref module(PyImport_ImportModule("offloop.errors"));
+  if (!module) return false;
+  for (std::size_t i = 0; i < kCodes; ++i) {
+    const char* name = class_name(static_cast<ErrorCode>(i));
+    if (name == nullptr || g_classes[i] != nullptr) continue;
+    g_classes[i] = PyObject_GetAttrString(module.get(), name);
+    if (g_classes[i] == nullptr) return false;
+  }
+  return true;
+}
 
 }  // namespace offloop::python

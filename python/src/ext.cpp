@@ -89,9 +89,15 @@ nb::dict timings_of(const ResponseInfo& info) {
   return d;
 }
 
-PyObject* convert_response(Response&& response) { return nb::cast(std::move(response)).release().ptr(); }
-PyObject* convert_hashed(HashedResponse&& response) { return nb::cast(std::move(response)).release().ptr(); }
-PyObject* convert_info(ResponseInfo&& info) { return nb::cast(std::move(info)).release().ptr(); }
+PyObject* convert_response(Response&& response) {
+  return nb::cast(std::move(response)).release().ptr();
+}
+PyObject* convert_hashed(HashedResponse&& response) {
+  return nb::cast(std::move(response)).release().ptr();
+}
+PyObject* convert_info(ResponseInfo&& info) {
+  return nb::cast(std::move(info)).release().ptr();
+}
 
 template <class Class>
 void bind_info(Class& cls) {
@@ -104,16 +110,18 @@ void bind_info(Class& cls) {
       .def_ro("reused_connection", &ResponseInfo::reused_connection, "True on a kept-alive connection.")
       .def_ro("size", &ResponseInfo::size, "Body bytes, decoded.")
       .def_prop_ro("timings", timings_of, "Seconds: queue, dns, connect, tls, first_byte, total.")
-      .def_prop_ro("elapsed", [](const ResponseInfo& info) { return static_cast<double>(info.timings.total_ns) * 1e-9; },
-                   "Seconds from leaving the queue to the last byte.")
-      .def("header",
-           [](const ResponseInfo& info, const std::string& name, nb::object otherwise) -> nb::object {
-             for (const auto& [key, value] : info.headers) {
-               if (key.size() == name.size() && strcasecmp(key.c_str(), name.c_str()) == 0) return nb::cast(value);
-             }
-             return otherwise;
-           },
-           "name"_a, "default"_a = nb::none(), "The first header of that name, in any case.");
+      .def_prop_ro(
+          "elapsed", [](const ResponseInfo& info) { return static_cast<double>(info.timings.total_ns) * 1e-9; },
+          "Seconds from leaving the queue to the last byte.")
+      .def(
+          "header",
+          [](const ResponseInfo& info, const std::string& name, nb::object otherwise) -> nb::object {
+            for (const auto& [key, value] : info.headers) {
+              if (key.size() == name.size() && strcasecmp(key.c_str(), name.c_str()) == 0) return nb::cast(value);
+            }
+            return otherwise;
+          },
+          "name"_a, "default"_a = nb::none(), "The first header of that name, in any case.");
 }
 
 }  // namespace
@@ -126,25 +134,38 @@ NB_MODULE(_ext, m) {
   nb::class_<Body>(m, "Body", nb::type_slots(g_body_slots));
   auto info = nb::class_<ResponseInfo>(m, "ResponseInfo");
   bind_info(info);
-  info.def("__repr__", [](const ResponseInfo& r) { return "<offloop.fetch.ResponseInfo [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+  info.def("__repr__", [](const ResponseInfo& r) {
+    return "<offloop.fetch.ResponseInfo [" + std::to_string(r.status) + "] " + r.final_url + ">";
+  });
   nb::class_<Response, ResponseInfo>(m, "Response")
       .def_prop_ro("body", body_of, "The decoded body as a read-only memoryview; no copy.")
-      .def("read", [](const Response& r) { return nb::bytes(r.body->span().data(), r.body->size()); }, "The decoded body as bytes, a copy.")
-      .def("text",
-           [](const Response& r, const std::string& encoding, const std::string& errors) {
-             return nb::steal(PyUnicode_Decode(reinterpret_cast<const char*>(r.body->span().data()),
-                                               static_cast<Py_ssize_t>(r.body->size()), encoding.c_str(), errors.c_str()));
-           },
-           "encoding"_a = "utf-8", "errors"_a = "strict", "The decoded body as str.")
-      .def("__repr__", [](const Response& r) { return "<offloop.fetch.Response [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+      .def(
+          "read", [](const Response& r) { return nb::bytes(r.body->span().data(), r.body->size()); },
+          "The decoded body as bytes, a copy.")
+      .def(
+          "text",
+          [](const Response& r, const std::string& encoding, const std::string& errors) {
+            return nb::steal(PyUnicode_Decode(reinterpret_cast<const char*>(r.body->span().data()),
+                                              static_cast<Py_ssize_t>(r.body->size()), encoding.c_str(),
+                                              errors.c_str()));
+          },
+          "encoding"_a = "utf-8", "errors"_a = "strict", "The decoded body as str.")
+      .def("__repr__", [](const Response& r) {
+        return "<offloop.fetch.Response [" + std::to_string(r.status) + "] " + r.final_url + ">";
+      });
   nb::class_<HashedResponse, ResponseInfo>(m, "HashedResponse")
-      .def_prop_ro("digest", [](const HashedResponse& r) { return nb::bytes(r.digest.data(), r.digest.size()); }, "The digest, raw bytes.")
-      .def_prop_ro("hexdigest",
-                   [](const HashedResponse& r) {
-                     return to_hex({reinterpret_cast<const std::uint8_t*>(r.digest.data()), r.digest.size()});
-                   },
-                   "The digest in hexadecimal digits.")
-      .def("__repr__", [](const HashedResponse& r) { return "<offloop.fetch.HashedResponse [" + std::to_string(r.status) + "] " + r.final_url + ">"; });
+      .def_prop_ro(
+          "digest", [](const HashedResponse& r) { return nb::bytes(r.digest.data(), r.digest.size()); },
+          "The digest, raw bytes.")
+      .def_prop_ro(
+          "hexdigest",
+          [](const HashedResponse& r) {
+            return to_hex({reinterpret_cast<const std::uint8_t*>(r.digest.data()), r.digest.size()});
+          },
+          "The digest in hexadecimal digits.")
+      .def("__repr__", [](const HashedResponse& r) {
+        return "<offloop.fetch.HashedResponse [" + std::to_string(r.status) + "] " + r.final_url + ">";
+      });
 
   nb::enum_<fetch::AddressMode>(m, "AddressMode")
       .value("allow_all", fetch::AddressMode::kAllowAll)
@@ -182,48 +203,56 @@ NB_MODULE(_ext, m) {
           [](fetch::FetcherOptions& o, const HeaderList& list) { o.headers = header_list(list); });
 
   nb::class_<FetcherObject>(m, "Fetcher")
-      .def("__init__",
-           [](FetcherObject* self, const fetch::FetcherOptions& options) {
-             Result<std::unique_ptr<pipeline::HashingFetcher>> made = pipeline::HashingFetcher::create(options);
-             if (!made.ok()) {
-               core_api()->set_error(made.error());
-               throw nb::python_error();
-             }
-             new (self) FetcherObject{FetcherHandle(std::move(made).value())};
-           },
-           "options"_a)
-      .def("get",
-           [](const FetcherObject& self, std::string url, const HeaderList& headers, std::optional<double> timeout,
-              std::optional<std::uint64_t> max_body, bool bytes_only) {
-             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
-             return checked(bytes_only ? start_get_bytes(self.open(), std::move(request)) : start_get(self.open(), std::move(request)));
-           },
-           "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a)
-      .def("hash",
-           [](const FetcherObject& self, std::string url, const std::string& algorithm, const HeaderList& headers,
-              std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
-             Result<const hash::Algorithm*> found = hash::Algorithm::find(algorithm);
-             if (!found.ok()) raise(found.error(), url);
-             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
-             return checked(start_hash(self.open(), std::move(request), *found.value()));
-           },
-           "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
-      .def("stream",
-           [](const FetcherObject& self, std::string url, nb::object sink, const HeaderList& headers, std::optional<double> timeout,
-              std::optional<std::uint64_t> max_body) {
-             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
-             if (nb::isinstance<nb::bytes>(sink)) {
-               const auto path = nb::cast<nb::bytes>(sink);
-               return checked(start_stream_file(self.open(), std::move(request), std::string(path.c_str(), path.size())));
-             }
-             return checked(start_stream_callback(self.open(), std::move(request), sink.ptr()));
-           },
-           "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
-      .def("hash_urls",
-           [](const FetcherObject& self, std::vector<std::string> urls, unsigned max_concurrent, double timeout, bool stop_on_error) {
-             return checked(start_hash_urls(self.open(), std::move(urls), max_concurrent, timeout, stop_on_error));
-           },
-           "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a)
+      .def(
+          "__init__",
+          [](FetcherObject* self, const fetch::FetcherOptions& options) {
+            Result<std::unique_ptr<pipeline::HashingFetcher>> made = pipeline::HashingFetcher::create(options);
+            if (!made.ok()) {
+              core_api()->set_error(made.error());
+              throw nb::python_error();
+            }
+            new (self) FetcherObject{FetcherHandle(std::move(made).value())};
+          },
+          "options"_a)
+      .def(
+          "get",
+          [](const FetcherObject& self, std::string url, const HeaderList& headers, std::optional<double> timeout,
+             std::optional<std::uint64_t> max_body, bool bytes_only) {
+            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            return checked(bytes_only ? start_get_bytes(self.open(), std::move(request))
+                                      : start_get(self.open(), std::move(request)));
+          },
+          "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a)
+      .def(
+          "hash",
+          [](const FetcherObject& self, std::string url, const std::string& algorithm, const HeaderList& headers,
+             std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
+            Result<const hash::Algorithm*> found = hash::Algorithm::find(algorithm);
+            if (!found.ok()) raise(found.error(), url);
+            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            return checked(start_hash(self.open(), std::move(request), *found.value()));
+          },
+          "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+      .def(
+          "stream",
+          [](const FetcherObject& self, std::string url, nb::object sink, const HeaderList& headers,
+             std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
+            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            if (nb::isinstance<nb::bytes>(sink)) {
+              const auto path = nb::cast<nb::bytes>(sink);
+              return checked(
+                  start_stream_file(self.open(), std::move(request), std::string(path.c_str(), path.size())));
+            }
+            return checked(start_stream_callback(self.open(), std::move(request), sink.ptr()));
+          },
+          "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+      .def(
+          "hash_urls",
+          [](const FetcherObject& self, std::vector<std::string> urls, unsigned max_concurrent, double timeout,
+             bool stop_on_error) {
+            return checked(start_hash_urls(self.open(), std::move(urls), max_concurrent, timeout, stop_on_error));
+          },
+          "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a)
       .def("stats",
            [](const FetcherObject& self) {
              const fetch::FetcherStats stats = self.open()->fetcher().stats();
@@ -248,7 +277,8 @@ NB_MODULE(_ext, m) {
   m.def("check_url", [](const std::string& url) {
     if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);
   });
-  m.def("close_all", [] { fetch::close_all_fetchers(); }, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "close_all", [] { fetch::close_all_fetchers(); }, nb::call_guard<nb::gil_scoped_release>());
 }
 
 }  // namespace offloop::python

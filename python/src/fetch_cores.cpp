@@ -75,7 +75,8 @@ class GetCore final : public JobCore, private fetch::CollectJob {
     fetch::CollectedBody& collected = result_->value();
     if (bytes_only_) {
       const ByteSpan body = collected.body.span();
-      return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(body.data()), static_cast<Py_ssize_t>(body.size()));
+      return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(body.data()),
+                                       static_cast<Py_ssize_t>(body.size()));
     }
     Response response{response_info(collected.info), std::make_shared<fetch::OwnedBytes>(std::move(collected.body))};
     return g_converters.response(std::move(response));
@@ -193,20 +194,23 @@ class StreamCallbackCore final : public JobCore, private pipeline::StreamJob {
   }
 
   void on_end(Result<fetch::TransferInfo> result) noexcept override {  // [I/O thread]
-    result_.emplace(out_of_memory_ ? Result<fetch::TransferInfo>(Error(ErrorCode::kOutOfMemory, "out of memory for a chunk"))
-                                   : std::move(result));
+    result_.emplace(out_of_memory_
+                        ? Result<fetch::TransferInfo>(Error(ErrorCode::kOutOfMemory, "out of memory for a chunk"))
+                        : std::move(result));
     publish();  // behind the last chunk in the port, so nothing comes after it
   }
 
   void show(hash::Chunk* chunk) {  // [loop]
     if (owner != nullptr && !exception_) {
-      const Ref view(PyMemoryView_FromMemory(reinterpret_cast<char*>(chunk->data()), static_cast<Py_ssize_t>(chunk->size), PyBUF_READ));
+      const Ref view(PyMemoryView_FromMemory(reinterpret_cast<char*>(chunk->data()),
+                                             static_cast<Py_ssize_t>(chunk->size), PyBUF_READ));
       const Ref result(view ? PyObject_CallFunctionObjArgs(callback_.get(), view.get(), nullptr) : nullptr);
       if (!result) {
         exception_ = Ref(take_exception());
         StreamJob::cancel();
       }
-      // Whoever kept the view or a slice of it would read freed memory: the view is dead from here, a slice makes this fail.
+      // Whoever kept the view or a slice of it would read freed memory: the view is dead from here, a slice makes this
+      // fail.
       const Ref released(view ? PyObject_CallMethod(view.get(), "release", nullptr) : nullptr);
       if (view && !released) {
         if (exception_) {
@@ -236,8 +240,12 @@ class HashUrlsCore final : public JobCore {
  public:
   HashUrlsCore(const FetcherHandle& fetcher, std::vector<std::string> urls, unsigned max_concurrent, double timeout_s,
                bool stop_on_error)
-      : JobCore(fetcher, {}), urls_(std::move(urls)), results_(urls_.size()), max_concurrent_(max_concurrent),
-        timeout_s_(timeout_s), stop_on_error_(stop_on_error) {}
+      : JobCore(fetcher, {}),
+        urls_(std::move(urls)),
+        results_(urls_.size()),
+        max_concurrent_(max_concurrent),
+        timeout_s_(timeout_s),
+        stop_on_error_(stop_on_error) {}
 
   bool start() override {
     set_sink();
@@ -348,7 +356,8 @@ class HashUrlsCore final : public JobCore {
       const std::string hex = result->value().hex();
       return PyUnicode_FromStringAndSize(hex.data(), static_cast<Py_ssize_t>(hex.size()));
     }
-    if (!result.has_value() || result->error().code == ErrorCode::kStopped) Py_RETURN_NONE;  // ended because another one failed
+    if (!result.has_value() || result->error().code == ErrorCode::kStopped)
+      Py_RETURN_NONE;  // ended because another one failed
     set_fetch_error(result->error(), urls_[index]);
     return take_exception();
   }
@@ -373,7 +382,9 @@ const CoreApi* core_api() {
   return api;
 }
 
-void set_converters(const Converters& converters) noexcept { g_converters = converters; }
+void set_converters(const Converters& converters) noexcept {
+  g_converters = converters;
+}
 
 ResponseInfo response_info(const fetch::TransferInfo& info) {
   ResponseInfo out;
@@ -394,8 +405,10 @@ void set_fetch_error(Error error, const std::string& url) {
     case ErrorCode::kStopped:
     case ErrorCode::kOutOfMemory:
     case ErrorCode::kInternal:
-    case ErrorCode::kInvalidArgument: break;
-    case ErrorCode::kPoolClosed: break;
+    case ErrorCode::kInvalidArgument:
+      break;
+    case ErrorCode::kPoolClosed:
+      break;
     case ErrorCode::kFetchTimeout:
       error.message = "Fetch timed out for " + fetch::redact_url(url) + " after " + error.message;
       error.context = fetch::redact_url(url);
@@ -423,8 +436,8 @@ PyObject* start_stream_file(const FetcherHandle& fetcher, fetch::Request request
 PyObject* start_stream_callback(const FetcherHandle& fetcher, fetch::Request request, PyObject* callback) {
   return core_api()->new_operation(new StreamCallbackCore(fetcher, std::move(request), callback), "stream");
 }
-PyObject* start_hash_urls(const FetcherHandle& fetcher, std::vector<std::string> urls, unsigned max_concurrent, double timeout_s,
-                          bool stop_on_error) {
+PyObject* start_hash_urls(const FetcherHandle& fetcher, std::vector<std::string> urls, unsigned max_concurrent,
+                          double timeout_s, bool stop_on_error) {
   return core_api()->new_operation(new HashUrlsCore(fetcher, std::move(urls), max_concurrent, timeout_s, stop_on_error),
                                    "fetch_and_hash_urls");
 }

@@ -54,9 +54,10 @@ PyObject* start_get_bytes(const FetcherHandle& fetcher, fetch::Request request);
 PyObject* start_hash(const FetcherHandle& fetcher, fetch::Request request, const hash::Algorithm& algorithm);
 PyObject* start_stream_file(const FetcherHandle& fetcher, fetch::Request request, std::string path);
 PyObject* start_stream_callback(const FetcherHandle& fetcher, fetch::Request request, PyObject* callback);
-/// Yields a list with a hexadecimal digest or an exception for each URL; with `stop_on_error` the first failure ends the others.
-PyObject* start_hash_urls(const FetcherHandle& fetcher, std::vector<std::string> urls, unsigned max_concurrent, double timeout_s,
-                          bool stop_on_error);
+/// Yields a list with a hexadecimal digest or an exception for each URL; with `stop_on_error` the first failure ends
+/// the others.
+PyObject* start_hash_urls(const FetcherHandle& fetcher, std::vector<std::string> urls, unsigned max_concurrent,
+                          double timeout_s, bool stop_on_error);
 
 /// The exception of a fetch error, in the words of the documentation ("Fetch failed for URL: why"). GIL.
 void set_fetch_error(Error error, const std::string& url);

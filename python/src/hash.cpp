@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <new>
 #include <optional>
-#include <utility>
 #include <string>
+#include <utility>
 
 #include "buffer.h"
 #include "core.h"
@@ -23,13 +23,13 @@ using hash::Algorithm;
 using hash::Digest;
 using runtime::Outcome;
 
-// When to hash on the loop at once (DESIGN "The bridge", Inline). Handing over and coming back costs the loop about 1 us, so a
-// message that costs less is not worth it; but a task that awaits nothing else would never let the loop turn, so after 100 us
-// of such work the next message goes to the pool whatever its size.
+// When to hash on the loop at once (DESIGN "The bridge", Inline). Handing over and coming back costs the loop about 1
+// us, so a message that costs less is not worth it; but a task that awaits nothing else would never let the loop turn,
+// so after 100 us of such work the next message goes to the pool whatever its size.
 constexpr std::int64_t kAlwaysInlineNs = 1'000;
 constexpr std::int64_t kInlineBetweenDrainsNs = 100'000;
-// Larger ones may run inline while there is credit: a lone await then costs its hashing instead of 20 to 50 us of waiting. 20 us
-// at most, refilled at 2 % of the time: a loop cannot spend more than that on them.
+// Larger ones may run inline while there is credit: a lone await then costs its hashing instead of 20 to 50 us of
+// waiting. 20 us at most, refilled at 2 % of the time: a loop cannot spend more than that on them.
 constexpr std::int64_t kCreditNs = 20'000;
 constexpr std::int64_t kCreditShare = 50;
 
@@ -122,13 +122,16 @@ class MessageCore final : public Core {
     return StopResult::kRequested;
   }
 
+  void drop_input() noexcept override { buffer.release(); }
+
   bool run_here() override {
-    if (!algorithm_.has_lanes() || !buffer.acquire()) {
+    if (!buffer.acquire()) {
       PyErr_Clear();
       return false;
     }
-    sha256_.digest = hash::sha256_now(buffer.span());
-    sha256_.outcome = Outcome::kValue;
+    const std::optional<Digest> digest = hash::digest_now(buffer.span(), algorithm_);
+    sha256_.outcome = digest ? Outcome::kValue : Outcome::kError;
+    if (digest) sha256_.digest = *digest;
     work_ = &sha256_;
     return true;
   }
@@ -216,7 +219,8 @@ PyObject* message_operation(PyObject* data, const Algorithm& algorithm, Form for
     PyBytes_AsStringAndSize(data, &bytes, &size);
     if (run_inline(lp, static_cast<std::size_t>(size))) {
       port_stats().inlined.store(port_stats().inlined.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-      const Digest digest = hash::sha256_now({reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size)});
+      const Digest digest =
+          hash::sha256_now({reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size)});
       return new_done_operation(lp, digest_object(digest, form), name);
     }
   }
@@ -246,16 +250,16 @@ PyObject* file_operation(PyObject* path, const Algorithm& algorithm, Form form, 
 }
 
 /// (data, algorithm="sha256"): one positional and one that may be either.
-bool two_arguments(const char* function, const char* first, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
-                   PyObject** data, PyObject** algorithm) {
+bool two_arguments(const char* function, const char* first, PyObject* const* arguments, Py_ssize_t count,
+                   PyObject* keywords, PyObject** data, PyObject** algorithm) {
   *data = count > 0 ? arguments[0] : nullptr;
   *algorithm = count > 1 ? arguments[1] : nullptr;
   const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_Size(keywords);
   for (Py_ssize_t i = 0; i < named; ++i) {
     PyObject* key = PyTuple_GetItem(keywords, i);
-    PyObject** slot = PyUnicode_CompareWithASCIIString(key, first) == 0          ? data
+    PyObject** slot = PyUnicode_CompareWithASCIIString(key, first) == 0         ? data
                       : PyUnicode_CompareWithASCIIString(key, "algorithm") == 0 ? algorithm
-                                                                                 : nullptr;
+                                                                                : nullptr;
     if (slot == nullptr) {
       PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", function, key);
       return false;
@@ -267,7 +271,8 @@ bool two_arguments(const char* function, const char* first, PyObject* const* arg
     *slot = arguments[count + i];
   }
   if (*data == nullptr || count > 2) {
-    PyErr_Format(PyExc_TypeError, "%s() takes %s and optionally algorithm, got %zd arguments", function, first, count + named);
+    PyErr_Format(PyExc_TypeError, "%s() takes %s and optionally algorithm, got %zd arguments", function, first,
+                 count + named);
     return false;
   }
   return true;
@@ -275,8 +280,8 @@ bool two_arguments(const char* function, const char* first, PyObject* const* arg
 
 using Start = PyObject* (*)(PyObject*, const Algorithm&, Form, const char*);
 
-PyObject* call(const char* function, const char* first, Start start, Form form, PyObject* const* arguments, Py_ssize_t count,
-               PyObject* keywords) {
+PyObject* call(const char* function, const char* first, Start start, Form form, PyObject* const* arguments,
+               Py_ssize_t count, PyObject* keywords) {
   PyObject* data = nullptr;
   PyObject* name = nullptr;
   if (!two_arguments(function, first, arguments, count, keywords, &data, &name)) return nullptr;
@@ -322,11 +327,13 @@ PyObject* py_algorithms(PyObject*, PyObject*) {
   return list.release();
 }
 
-// A plain C function between SaveThread and RestoreThread: no destructor, no catch. On 3.13 and older a daemon thread that comes
-// back while the interpreter ends is unwound by pthread_exit, which a C++ frame with cleanups turns into an abort.
+// A plain C function between SaveThread and RestoreThread: no destructor, no catch. On 3.13 and older a daemon thread
+// that comes back while the interpreter ends is unwound by pthread_exit, which a C++ frame with cleanups turns into an
+// abort.
 PyObject* py_compute_sha256(PyObject*, PyObject* data) {
   if (!PyObject_CheckBuffer(data)) {
-    PyErr_Format(PyExc_TypeError, "data must be a bytes-like object (bytes, bytearray, memoryview, mmap, array), not %R",
+    PyErr_Format(PyExc_TypeError,
+                 "data must be a bytes-like object (bytes, bytearray, memoryview, mmap, array), not %R",
                  type_name(data).get());
     return nullptr;
   }

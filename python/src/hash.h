@@ -18,7 +18,8 @@ PyObject* py_algorithms(PyObject*, PyObject*);
 PyObject* py_compute_sha256(PyObject*, PyObject* data);
 
 // many.cpp
-PyObject* py_sha256_many(PyObject*, PyObject* const* arguments, Py_ssize_t count);   // (payloads, max_concurrent or None)
-PyObject* py_batch_hash(PyObject*, PyObject* const* arguments, Py_ssize_t count);    // (payloads, max_concurrent)
+PyObject* py_sha256_many(PyObject*, PyObject* const* arguments,
+                         Py_ssize_t count);                                        // (payloads, max_concurrent or None)
+PyObject* py_batch_hash(PyObject*, PyObject* const* arguments, Py_ssize_t count);  // (payloads, max_concurrent)
 
 }  // namespace offloop::python

@@ -1,5 +1,6 @@
-// Many messages, one call: sha256_many (an operation) and batch_hash (blocking). Taking buffers and making results overlaps with the
-// hashing: the messages go through a window of works, and each return of some of them is the occasion to refill it.
+// Many messages, one call: sha256_many (an operation) and batch_hash (blocking). Taking buffers and making results
+// overlaps with the hashing: the messages go through a window of works, and each return of some of them is the occasion
+// to refill it.
 #include <sched.h>
 
 #include <atomic>
@@ -48,13 +49,16 @@ class Batch : public runtime::Sink {
 
   /// Checks every payload before anything is queued. False with an exception set.
   bool prepare(PyObject* payloads, long max_concurrent);
-  /// Submits what the window has room for and makes results of what has come back, until `until_ns` (0: without limit). True when
-  /// there is more to do right now. `notified`: one notify() has arrived since the last call; what has come back is taken only
-  /// then, so that no worker is between its push and its notify() when the last message is collected and the batch dies.
+  /// Submits what the window has room for and makes results of what has come back, until `until_ns` (0: without limit).
+  /// True when there is more to do right now. `notified`: one notify() has arrived since the last call; what has come
+  /// back is taken only then, so that no worker is between its push and its notify() when the last message is collected
+  /// and the batch dies.
   bool advance(std::int64_t until_ns, bool notified);
   /// Nothing more is submitted; what is queued will not run.
   void stop() noexcept;
   [[nodiscard]] bool over() const noexcept { return outstanding_ == 0 && (stopping_ || submitted_ == count_); }
+  /// For one that is never started.
+  void drop_input() noexcept { Py_CLEAR(payloads_); }
   /// The list, or null with the exception set.
   PyObject* take();
 
@@ -79,19 +83,19 @@ class Batch : public runtime::Sink {
     return until_ns != 0 && (++steps_ & 15) == 0 && runtime::now_ns() >= until_ns;
   }
 
-  PyObject* payloads_ = nullptr;   // a tuple: the caller's list may change meanwhile
+  PyObject* payloads_ = nullptr;  // a tuple: the caller's list may change meanwhile
   PyObject* results_ = nullptr;
   PyObject* exception_ = nullptr;  // what stopped it
   runtime::Group* group_ = nullptr;
   std::unique_ptr<Item[]> window_;
   Item* free_ = nullptr;
-  PortItem* rest_ = nullptr;       // came back, not collected yet
+  PortItem* rest_ = nullptr;  // came back, not collected yet
   Py_ssize_t count_ = 0;
   Py_ssize_t submitted_ = 0;
   Py_ssize_t outstanding_ = 0;
   unsigned steps_ = 0;
   bool stopping_ = false;
-  bool collect_due_ = false;       // notified, and returned_ not taken yet
+  bool collect_due_ = false;  // notified, and returned_ not taken yet
   std::atomic<PortItem*> returned_{nullptr};
 };
 
@@ -121,7 +125,8 @@ bool Batch::prepare(PyObject* payloads, long max_concurrent) {
     PyObject* payload = PyTuple_GetItem(payloads_, i);
     if (PyBytes_CheckExact(payload)) continue;
     if (!PyObject_CheckBuffer(payload)) {
-      PyErr_Format(PyExc_TypeError, "payloads[%zd] must be a bytes-like object (bytes, bytearray, memoryview, mmap, array), not %R", i,
+      PyErr_Format(PyExc_TypeError,
+                   "payloads[%zd] must be a bytes-like object (bytes, bytearray, memoryview, mmap, array), not %R", i,
                    type_name(payload).get());
       return false;
     }
@@ -217,7 +222,8 @@ bool Batch::advance(std::int64_t until_ns, bool notified) {
   // Submit first: the workers are never left without work while results are being made.
   submit_some(until_ns);
   if (notified) collect_due_ = true;
-  if (rest_ == nullptr && std::exchange(collect_due_, false)) rest_ = returned_.exchange(nullptr, std::memory_order_acq_rel);
+  if (rest_ == nullptr && std::exchange(collect_due_, false))
+    rest_ = returned_.exchange(nullptr, std::memory_order_acq_rel);
   while (rest_ != nullptr && !out_of_time(until_ns)) {
     PortItem* item = rest_;
     rest_ = item->next;
@@ -247,7 +253,8 @@ PyObject* Batch::take() {
   return std::exchange(results_, nullptr);
 }
 
-// ---- sha256_many ----------------------------------------------------------------------------------------------------------------
+// ---- sha256_many
+// ----------------------------------------------------------------------------------------------------------------
 
 class ManyCore final : public Core, public Batch {
  public:
@@ -268,6 +275,7 @@ class ManyCore final : public Core, public Batch {
     if (over()) come_again();
     return StopResult::kRequested;
   }
+  void drop_input() noexcept override { Batch::drop_input(); }
   PyObject* take_value() override { return take(); }
 
  private:
@@ -301,7 +309,8 @@ class ManyCore final : public Core, public Batch {
   bool again_queued_ = false;
 };
 
-// ---- batch_hash -----------------------------------------------------------------------------------------------------------------
+// ---- batch_hash
+// -----------------------------------------------------------------------------------------------------------------
 
 class BlockingBatch final : public Batch {
  public:

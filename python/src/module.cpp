@@ -19,16 +19,20 @@ PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t))
 
 PyMethodDef g_methods[] = {
     {"sha256", py_sha256, METH_O,
-     "sha256($module, data, /)\n--\n\nStarts the SHA-256 of a bytes-like object; the operation yields the hexadecimal digest.\n\n"
-     "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD lanes.\n"
-     "TypeError for anything that is not a C-contiguous buffer. Cancelling frees the buffer as soon as no worker reads it."},
+     "sha256($module, data, /)\n--\n\nStarts the SHA-256 of a bytes-like object; the operation yields the hexadecimal "
+     "digest.\n\n"
+     "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD "
+     "lanes.\n"
+     "TypeError for anything that is not a C-contiguous buffer. Cancelling frees the buffer as soon as no worker reads "
+     "it."},
     {"digest", fast(py_digest), METH_FASTCALL | METH_KEYWORDS,
      "digest($module, /, data, algorithm='sha256')\n--\n\nAs sha256, by any of algorithms_available(); yields bytes.\n"
      "ValueError for an unknown algorithm."},
     {"hexdigest", fast(py_hexdigest), METH_FASTCALL | METH_KEYWORDS,
      "hexdigest($module, /, data, algorithm='sha256')\n--\n\nAs digest; yields a str of hexadecimal digits."},
     {"file_digest", fast(py_file_digest), METH_FASTCALL | METH_KEYWORDS,
-     "file_digest($module, /, path, algorithm='sha256')\n--\n\nStarts hashing a file's content, read in blocks of 256 KiB by reader\n"
+     "file_digest($module, /, path, algorithm='sha256')\n--\n\nStarts hashing a file's content, read in blocks of 256 "
+     "KiB by reader\n"
      "threads; yields bytes. The operation ends with an OSError that names the path when it cannot be read."},
     {"file_hexdigest", fast(py_file_hexdigest), METH_FASTCALL | METH_KEYWORDS,
      "file_hexdigest($module, /, path, algorithm='sha256')\n--\n\nAs file_digest; yields a str of hexadecimal digits."},
@@ -47,8 +51,8 @@ PyMethodDef g_methods[] = {
 
 int execute(PyObject* module) {
   if (!init_operation_type(module) || !init_ports(module) || !init_errors() || !init_core_api(module)) return -1;
-  // Intake stops, queued work is dropped, running work is asked to stop, the workers are waited for at most 250 ms: while the
-  // interpreter is still whole, after the program's own exit handlers that were registered later.
+  // Intake stops, queued work is dropped, running work is asked to stop, the workers are waited for at most 250 ms:
+  // while the interpreter is still whole, after the program's own exit handlers that were registered later.
   const Ref atexit(PyImport_ImportModule("atexit"));
   const Ref shutdown(atexit ? PyObject_GetAttrString(module, "_shutdown") : nullptr);
   const Ref registered(shutdown ? PyObject_CallMethod(atexit.get(), "register", "O", shutdown.get()) : nullptr);
@@ -64,10 +68,18 @@ PyModuleDef_Slot g_slots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute)},
 #endif
                               {0, nullptr}};
 
-PyModuleDef g_definition = {PyModuleDef_HEAD_INIT, "offloop._core", "The hot path of offloop.", 0, g_methods, g_slots, nullptr,
-                            nullptr, nullptr};
+PyModuleDef g_definition = {PyModuleDef_HEAD_INIT,
+                            "offloop._core",
+                            "The hot path of offloop.",
+                            0,
+                            g_methods,
+                            g_slots,
+                            nullptr,
+                            nullptr,
+                            nullptr};
 
-/// An interpreter that this build cannot serve would load it and crash: 3.11 and free-threaded ones take a foreign .abi3.so.
+/// An interpreter that this build cannot serve would load it and crash: 3.11 and free-threaded ones take a foreign
+/// .abi3.so.
 bool interpreter_fits() {
   const char* version = Py_GetVersion();
   int major = 0;
@@ -85,10 +97,11 @@ bool interpreter_fits() {
   const bool fits = !free_threaded && major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
 #endif
   if (fits) return true;
-  PyErr_Format(PyExc_ImportError,
-               "this build of offloop (%s, made with %d.%d) does not fit CPython %d.%d%s: install the wheel tagged cp%d%d%s", kBuilt,
-               PY_MAJOR_VERSION, PY_MINOR_VERSION, major, minor, free_threaded ? " free-threaded" : "", major, minor,
-               free_threaded ? "t" : (minor >= 12 ? " or cp312-abi3" : ""));
+  PyErr_Format(
+      PyExc_ImportError,
+      "this build of offloop (%s, made with %d.%d) does not fit CPython %d.%d%s: install the wheel tagged cp%d%d%s",
+      kBuilt, PY_MAJOR_VERSION, PY_MINOR_VERSION, major, minor, free_threaded ? " free-threaded" : "", major, minor,
+      free_threaded ? "t" : (minor >= 12 ? " or cp312-abi3" : ""));
   return false;
 }
 

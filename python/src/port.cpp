@@ -12,15 +12,16 @@
 namespace offloop::python {
 namespace {
 
-/// A drain hands back to the loop after this long, so that timers and sockets get their turn; it goes on in the next iteration.
+/// A drain hands back to the loop after this long, so that timers and sockets get their turn; it goes on in the next
+/// iteration.
 constexpr std::int64_t kDrainBudgetNs = 2'000'000;
 
-LoopPort* g_ports = nullptr;          // all of them
+LoopPort* g_ports = nullptr;  // all of them
 PyObject* g_get_running_loop = nullptr;
 PyObject* g_str_get_debug = nullptr;
-PyObject* g_attach = nullptr;         // offloop._loop.attach
-std::uint32_t g_in_flight = 0;        // cores that have a slot, of all loops
-std::uint32_t g_generation = 0;       // fork_generation() that g_ports belongs to
+PyObject* g_attach = nullptr;    // offloop._loop.attach
+std::uint32_t g_in_flight = 0;   // cores that have a slot, of all loops
+std::uint32_t g_generation = 0;  // fork_generation() that g_ports belongs to
 std::atomic<bool> g_python_ended{false};
 std::atomic<bool> g_reap_pending{false};
 PortStats g_stats;
@@ -29,11 +30,12 @@ PortStats g_stats;
 thread_local PyObject* tl_loop = nullptr;
 thread_local LoopPort* tl_port = nullptr;
 thread_local std::uint64_t tl_epoch = 0;
-std::uint64_t g_epoch = 1;            // counts the ports that were freed: what a thread remembers of an older epoch may dangle
+std::uint64_t g_epoch = 1;  // counts the ports that were freed: what a thread remembers of an older epoch may dangle
 std::uintptr_t g_next_id = 1;
 
 bool load_loop_module() {
   if (g_attach != nullptr) return true;
+  if (cancelled_error() == nullptr) return false;
   const Ref events(PyImport_ImportModule("asyncio"));
   if (!events) return false;
   const Ref get(PyObject_GetAttrString(events.get(), "_get_running_loop"));
@@ -42,7 +44,8 @@ bool load_loop_module() {
   if (!module) return false;
   const Ref attach(PyObject_GetAttrString(module.get(), "attach"));
   if (!attach) return false;
-  if (g_str_get_debug == nullptr && (g_str_get_debug = PyUnicode_InternFromString("get_debug")) == nullptr) return false;
+  if (g_str_get_debug == nullptr && (g_str_get_debug = PyUnicode_InternFromString("get_debug")) == nullptr)
+    return false;
   g_get_running_loop = Ref::to(get.get()).release();
   g_attach = Ref::to(attach.get()).release();
   return true;
@@ -283,8 +286,8 @@ bool start_or_park(Core* core) {
   LoopPort* lp = core->port;
   if (lp->parked_first == nullptr && slot_free(lp, options)) return start_core(core);
   if (options.when_full == runtime::WhenFull::kRaise) {
-    set_error(Error(ErrorCode::kPoolSaturated, "max_pending (" + std::to_string(options.max_pending) +
-                                                   ") operations are in flight"));
+    set_error(Error(ErrorCode::kPoolSaturated,
+                    "max_pending (" + std::to_string(options.max_pending) + ") operations are in flight"));
     return false;
   }
   core->parked = true;
@@ -312,14 +315,20 @@ void core_returned(Core* core) noexcept {
     g_stats.deliver_ns.record(g_stats.drain_started_ns - ended);
 }
 
-PortStats& port_stats() noexcept { return g_stats; }
-std::uint32_t operations_in_flight() noexcept { return g_in_flight; }
+PortStats& port_stats() noexcept {
+  return g_stats;
+}
+std::uint32_t operations_in_flight() noexcept {
+  return g_in_flight;
+}
 
 bool init_ports(PyObject*) {
   g_generation = runtime::fork_generation();
   return true;
 }
 
-void close_ports_at_exit() noexcept { g_python_ended.store(true, std::memory_order_seq_cst); }
+void close_ports_at_exit() noexcept {
+  g_python_ended.store(true, std::memory_order_seq_cst);
+}
 
 }  // namespace offloop::python

@@ -11,10 +11,10 @@ namespace offloop::python {
 /// Written under the GIL.
 struct PortStats {
   std::atomic<std::uint64_t> drains{0};
-  std::atomic<std::uint64_t> parked{0};        ///< operations that wait for a slot now
-  std::atomic<std::uint64_t> inlined{0};       ///< operations that ran on the loop at once
+  std::atomic<std::uint64_t> parked{0};   ///< operations that wait for a slot now
+  std::atomic<std::uint64_t> inlined{0};  ///< operations that ran on the loop at once
   std::int64_t drain_started_ns = 0;
-  runtime::Histogram deliver_ns;               ///< end on the worker to delivery on the loop
+  runtime::Histogram deliver_ns;  ///< end on the worker to delivery on the loop
 };
 
 PortStats& port_stats() noexcept;

@@ -1,4 +1,5 @@
-// Python.h, once, with the limited API where there is one wheel for many versions, and the few helpers every file here needs.
+// Python.h, once, with the limited API where there is one wheel for many versions, and the few helpers every file here
+// needs.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -32,7 +33,9 @@ class Ref {
 };
 
 /// The name of an object's type as a str, for %R in messages: 'list'. Null with an exception set.
-inline Ref type_name(PyObject* object) noexcept { return Ref(PyType_GetName(Py_TYPE(object))); }
+inline Ref type_name(PyObject* object) noexcept {
+  return Ref(PyType_GetName(Py_TYPE(object)));
+}
 
 /// The exception that is set, normalised, with its traceback; it is no longer set afterwards. Null when none was.
 PyObject* take_exception() noexcept;

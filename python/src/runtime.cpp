@@ -38,16 +38,20 @@ PyObject* histogram(Count count) {
 
 const char* when_full_name(runtime::WhenFull when) noexcept {
   switch (when) {
-    case runtime::WhenFull::kWait: return "wait";
-    case runtime::WhenFull::kRaise: return "raise";
-    case runtime::WhenFull::kInline: return "inline";
+    case runtime::WhenFull::kWait:
+      return "wait";
+    case runtime::WhenFull::kRaise:
+      return "raise";
+    case runtime::WhenFull::kInline:
+      return "inline";
   }
   return "?";
 }
 
 }  // namespace
 
-/// (threads: int, max_pending: int, when_full: str); 0 and "" leave a setting as it is. The Python layer has checked the types.
+/// (threads: int, max_pending: int, when_full: str); 0 and "" leave a setting as it is. The Python layer has checked
+/// the types.
 PyObject* py_configure(PyObject*, PyObject* arguments) {
   unsigned threads = 0;
   unsigned max_pending = 0;
@@ -84,21 +88,23 @@ PyObject* py_stats(PyObject*, PyObject*) {
   if (!dict) return nullptr;
   PyObject* d = dict.get();
   const double fill = stats.quanta == 0 ? 0.0 : static_cast<double>(stats.lanes) / static_cast<double>(stats.quanta);
-  const bool ok =
-      set_count(d, "threads", stats.threads) && set_count(d, "sleeping", stats.sleeping) &&
-      set_count(d, "in_flight", operations_in_flight()) && set_count(d, "parked", ports.parked.load()) &&
-      set_count(d, "queued", stats.queued) && set_count(d, "running", stats.running) && set_count(d, "done", stats.done) &&
-      set_count(d, "stopped", stats.stopped) && set_count(d, "failed", stats.failed) &&
-      set_count(d, "inlined", ports.inlined.load()) && set_count(d, "bytes", stats.bytes) &&
-      set_count(d, "quanta", stats.quanta) && set_item(d, "lane_fill", PyFloat_FromDouble(fill)) &&
-      set_count(d, "wakes", stats.wakes) && set_count(d, "drains", ports.drains.load()) &&
-      set_item(d, "queue_ns", histogram([&](unsigned i) { return stats.queue_ns[i]; })) &&
-      set_item(d, "run_ns", histogram([&](unsigned i) { return stats.run_ns[i]; })) &&
-      set_item(d, "deliver_ns", histogram([&](unsigned i) { return ports.deliver_ns.count(i); }));
+  const bool ok = set_count(d, "threads", stats.threads) && set_count(d, "sleeping", stats.sleeping) &&
+                  set_count(d, "in_flight", operations_in_flight()) && set_count(d, "parked", ports.parked.load()) &&
+                  set_count(d, "queued", stats.queued) && set_count(d, "running", stats.running) &&
+                  set_count(d, "done", stats.done) && set_count(d, "stopped", stats.stopped) &&
+                  set_count(d, "failed", stats.failed) && set_count(d, "inlined", ports.inlined.load()) &&
+                  set_count(d, "bytes", stats.bytes) && set_count(d, "quanta", stats.quanta) &&
+                  set_item(d, "lane_fill", PyFloat_FromDouble(fill)) && set_count(d, "wakes", stats.wakes) &&
+                  set_count(d, "drains", ports.drains.load()) &&
+                  set_item(d, "queue_ns", histogram([&](unsigned i) { return stats.queue_ns[i]; })) &&
+                  set_item(d, "run_ns", histogram([&](unsigned i) { return stats.run_ns[i]; })) &&
+                  set_item(d, "deliver_ns", histogram([&](unsigned i) { return ports.deliver_ns.count(i); }));
   return ok ? dict.release() : nullptr;
 }
 
-PyObject* py_counters_enabled(PyObject*, PyObject*) { return PyBool_FromLong(kCountersOn); }
+PyObject* py_counters_enabled(PyObject*, PyObject*) {
+  return PyBool_FromLong(kCountersOn);
+}
 
 PyObject* py_live_counts(PyObject*, PyObject*) {
   Ref dict(PyDict_New());
@@ -120,15 +126,16 @@ PyObject* py_build_info(PyObject*, PyObject*) {
     if (!entry || PyList_Append(rows.get(), entry.get()) < 0) return nullptr;
   }
   PyObject* d = dict.get();
-  const bool ok = set_text(d, "cpu", cpu.brand) && set_text(d, "cpu_features", cpu.features) && set_text(d, "rates", cpu.table) &&
-                  set_text(d, "cpu_mode", cpu.mode) && set_text(d, "cpu_problem", cpu.problem) &&
-                  set_item(d, "kernels", rows.release()) && set_count(d, "default_threads", runtime::default_threads()) &&
-                  set_text(d, "openssl", OpenSSL_version(OPENSSL_VERSION)) && set_text(d, "compiler", "GCC " __VERSION__) &&
-                  set_item(d, "counters", PyBool_FromLong(kCountersOn)) &&
+  const bool ok =
+      set_text(d, "cpu", cpu.brand) && set_text(d, "cpu_features", cpu.features) && set_text(d, "rates", cpu.table) &&
+      set_text(d, "cpu_mode", cpu.mode) && set_text(d, "cpu_problem", cpu.problem) &&
+      set_item(d, "kernels", rows.release()) && set_count(d, "default_threads", runtime::default_threads()) &&
+      set_text(d, "openssl", OpenSSL_version(OPENSSL_VERSION)) && set_text(d, "compiler", "GCC " __VERSION__) &&
+      set_item(d, "counters", PyBool_FromLong(kCountersOn)) &&
 #ifdef Py_LIMITED_API
-                  set_text(d, "abi", "cp312-abi3");
+      set_text(d, "abi", "cp312-abi3");
 #else
-                  set_text(d, "abi", "version-specific");
+      set_text(d, "abi", "version-specific");
 #endif
   return ok ? dict.release() : nullptr;
 }

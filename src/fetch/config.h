@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "fetch/env_proxy.h"
 #include "fetch/request_headers.h"
@@ -13,8 +14,9 @@ struct Config {
   FetcherOptions options;
   AddressPolicy policy;
   EnvProxy proxy;
-  Slist headers;           // libcurl only reads lists, so all I/O threads share them
-  Slist stripped_headers;  // for hops to another origin
+  std::vector<Header> base_headers;  // with User-Agent and Accept-Encoding
+  Slist headers;                     // libcurl only reads lists, so all I/O threads share them
+  Slist stripped_headers;            // for hops to another origin
   bool origin_bound = false;
 };
 

@@ -37,8 +37,9 @@ Core::Core(FetcherOptions options, AddressPolicy policy, Overrides overrides)
   // peer's.
   if (options.env_proxy && policy.allows_everything()) config_.proxy = EnvProxy::from_environment();
   config_.policy = std::move(policy);
-  config_.headers = build_headers(options.headers, {}, HeaderScope::kSameOrigin);
-  config_.stripped_headers = build_headers(options.headers, {}, HeaderScope::kOtherOrigin);
+  config_.base_headers = base_headers(options);
+  config_.headers = build_headers(config_.base_headers, {}, HeaderScope::kSameOrigin);
+  config_.stripped_headers = build_headers(config_.base_headers, {}, HeaderScope::kOtherOrigin);
   config_.origin_bound = has_origin_bound(options.headers);
   config_.options = std::move(options);
 }
@@ -105,7 +106,7 @@ Result<std::unique_ptr<Transfer>> Core::make_transfer(const Request& request, Bo
   transfer->max_body = request.max_body.value_or(config_.options.max_body);
   if (!request.headers.empty()) {
     if (Result<Unit> valid = check_headers(request.headers); !valid) return std::move(valid).error();
-    const std::vector<Header>& base = config_.options.headers;
+    const std::vector<Header>& base = config_.base_headers;
     transfer->own_headers = build_headers(base, request.headers, HeaderScope::kSameOrigin);
     transfer->origin_bound = config_.origin_bound || has_origin_bound(request.headers);
     if (transfer->origin_bound) {

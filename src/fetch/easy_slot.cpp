@@ -15,12 +15,11 @@
 namespace offloop::fetch {
 namespace {
 
-constexpr long kBufferBytes =
-    128 * 1024;  // measured: 16 KiB costs a third at 1 MB bodies, more than this gains nothing
+// Against libcurl's own 16 KiB about 15 % less CPU time at bodies of 1 MB, no difference at 1 KB, no more at 256 KiB.
+constexpr long kBufferBytes = 128 * 1024;
 constexpr std::size_t kMaxHeadBytes = 128 * 1024;
 constexpr std::uint64_t kMaxDiscardBytes = 64 * 1024;  // reading on keeps the connection; beyond, a new one is cheaper
 constexpr long kDnsCacheSeconds = 60;
-constexpr const char* kUserAgent = "offloop/0.1 (+https://pypi.org/project/offloop/)";
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -211,8 +210,7 @@ void EasySlot::set_constant_options() {
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(CURLOPT_PRIVATE, this);
   set(CURLOPT_ERRORBUFFER, message);
-  set(CURLOPT_USERAGENT, options.user_agent.empty() ? kUserAgent : options.user_agent.c_str());
-  if (options.decompress) set(CURLOPT_ACCEPT_ENCODING, "");
+  if (options.decompress) set(CURLOPT_ACCEPT_ENCODING, "");  // turns decoding on; the header itself is in our list
   set(CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(options.low_speed_bytes_per_s));
   set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.low_speed_time_s));
   set(CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);

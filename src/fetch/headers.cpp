@@ -12,7 +12,7 @@ std::string_view trim(std::string_view text) noexcept {
   return text;
 }
 
-/// Calls visit(name, value) for each line until it returns false.
+/// Calls visit(name, value with blanks around) for each line until it returns false.
 template <class Visit>
 void for_each_header(std::string_view raw, Visit visit) {
   while (!raw.empty()) {
@@ -21,7 +21,7 @@ void for_each_header(std::string_view raw, Visit visit) {
     raw.remove_prefix(newline == std::string_view::npos ? raw.size() : newline + 1);
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
-    if (!visit(line.substr(0, colon), trim(line.substr(colon + 1)))) return;
+    if (!visit(line.substr(0, colon), line.substr(colon + 1))) return;
   }
 }
 
@@ -31,7 +31,7 @@ std::string_view HeaderBlock::find(std::string_view name) const noexcept {
   std::string_view found;
   for_each_header(raw_, [&](std::string_view header, std::string_view value) {
     if (header.size() != name.size() || strncasecmp(header.data(), name.data(), name.size()) != 0) return true;
-    found = value;
+    found = trim(value);
     return false;
   });
   return found;
@@ -40,7 +40,7 @@ std::string_view HeaderBlock::find(std::string_view name) const noexcept {
 std::vector<std::pair<std::string_view, std::string_view>> HeaderBlock::list() const {
   std::vector<std::pair<std::string_view, std::string_view>> headers;
   for_each_header(raw_, [&](std::string_view name, std::string_view value) {
-    headers.emplace_back(name, value);
+    headers.emplace_back(name, trim(value));
     return true;
   });
   return headers;

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <initializer_list>
 #include <string>
+#include <utility>
 
 namespace offloop::fetch {
 namespace {
+
+constexpr const char* kUserAgent = "offloop/0.1 (+https://pypi.org/project/offloop/)";
 
 bool same_name(const std::string& a, const char* b) {
   return strcasecmp(a.c_str(), b) == 0;
@@ -41,6 +44,19 @@ bool is_value(const std::string& value) {
   });
 }
 
+/// The content codings that this libcurl can decode.
+std::string decoders() {
+  const int features = curl_version_info(CURLVERSION_NOW)->features;
+  std::string names;
+  const auto add = [&](int feature, const char* name) {
+    if ((features & feature) != 0) names += (names.empty() ? "" : ", ") + std::string(name);
+  };
+  add(CURL_VERSION_LIBZ, "gzip, deflate");
+  add(CURL_VERSION_BROTLI, "br");
+  add(CURL_VERSION_ZSTD, "zstd");
+  return names;
+}
+
 void append(Slist& list, const Header& header) {
   // "Name;" is libcurl's way to send a header without a value.
   const std::string line = header.value.empty() ? header.name + ";" : header.name + ": " + header.value;
@@ -64,6 +80,19 @@ Result<Unit> check_headers(const std::vector<Header>& headers) {
     }
   }
   return Unit{};
+}
+
+std::vector<Header> base_headers(const FetcherOptions& options) {
+  std::vector<Header> headers;
+  const auto imply = [&](const char* name, std::string value) {
+    const bool given = std::any_of(options.headers.begin(), options.headers.end(),
+                                   [&](const Header& header) { return same_name(header.name, name); });
+    if (!given && !value.empty()) headers.push_back({name, std::move(value)});
+  };
+  imply("User-Agent", options.user_agent.empty() ? kUserAgent : options.user_agent);
+  if (options.decompress) imply("Accept-Encoding", decoders());
+  headers.insert(headers.end(), options.headers.begin(), options.headers.end());
+  return headers;
 }
 
 Slist build_headers(const std::vector<Header>& base, const std::vector<Header>& own, HeaderScope scope) {

@@ -65,19 +65,8 @@ struct ReadyState final : runtime::OperationState<Digest> {
 /// Hashed here and now: for a worker, which must not wait for a worker.
 Operation<Digest> run_inline(const Algorithm& algorithm, ByteSpan data) {
   auto* state = new ReadyState;
-  if (algorithm.has_lanes()) {
-    state->result = sha256_now(data);
-  } else {
-    Digest digest;
-    unsigned size = 0;
-    const auto* method = static_cast<const EVP_MD*>(algorithm.evp());
-    if (EVP_Digest(data.data(), data.size(), digest.bytes, &size, method, nullptr) == 1) {
-      digest.size = static_cast<std::uint8_t>(size);
-      state->result = digest;
-    } else {
-      state->result = stream_error(Outcome::kError);
-    }
-  }
+  const std::optional<Digest> digest = digest_now(data, algorithm);
+  state->result = digest ? Result<Digest>(*digest) : Result<Digest>(stream_error(Outcome::kError));
   Operation<Digest> handle(state);
   state->complete();
   return handle;
@@ -125,6 +114,16 @@ Digest sha256_now(ByteSpan data) noexcept {
   Digest digest;
   sha256_oneshot(data.data(), data.size(), digest.bytes);
   digest.size = 32;
+  return digest;
+}
+
+std::optional<Digest> digest_now(ByteSpan data, const Algorithm& algorithm) noexcept {
+  if (algorithm.has_lanes()) return sha256_now(data);
+  Digest digest;
+  unsigned size = 0;
+  const auto* method = static_cast<const EVP_MD*>(algorithm.evp());
+  if (EVP_Digest(data.data(), data.size(), digest.bytes, &size, method, nullptr) != 1) return std::nullopt;
+  digest.size = static_cast<std::uint8_t>(size);
   return digest;
 }
 

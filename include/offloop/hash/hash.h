@@ -1,6 +1,7 @@
 // Hashing for C++ programs: start it, then get(), then() or co_await the operation.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "offloop/hash/digest.h"
@@ -21,5 +22,7 @@ Operation<Digest> file_digest(std::string path, std::string_view algorithm = "sh
 
 /// SHA-256 on the calling thread, now. [any thread]
 Digest sha256_now(ByteSpan data) noexcept;
+/// The same by any algorithm; nothing when OpenSSL fails. [any thread]
+std::optional<Digest> digest_now(ByteSpan data, const Algorithm& algorithm) noexcept;
 
 }  // namespace offloop::hash

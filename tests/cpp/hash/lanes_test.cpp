@@ -145,6 +145,7 @@ TEST(Lanes, APaddedEndOfTwoBlocksMayBeCutByTheQuantum) {
   const std::size_t full = kQuantumBytes - 64;  // one block of the quantum is left for a tail of two
   for (std::size_t rest = 55; rest < 64; ++rest) {
     const Messages alone({full + rest});
+    ASSERT_TRUE(pool_comes_to_rest());  // else it could join the quantum in which the one before ended
     const std::uint64_t before = Pool::instance()->stats().quanta;
     hash_all(alone, 1);
     // What this test is about really happened: the second block of the tail ran in a second quantum.
@@ -198,7 +199,7 @@ TEST(Lanes, StoppedWhileQueuedNeverRuns) {
     EXPECT_EQ(work->outcome, Outcome::kStopped);
     EXPECT_EQ(work->started_ns, 0);
     EXPECT_EQ(work->digest.size, 0);
-    EXPECT_EQ(std::memcmp(work->state, kSha256Init, sizeof kSha256Init), 0) << "a block was hashed";
+    EXPECT_FALSE(work->begun);
   }
 }
 

@@ -235,9 +235,8 @@ TEST(FetchHash, ABusyPoolPausesTheTransfer) {
     // The I/O thread goes round and round (small bodies need no worker): it would have taken more.
     for (int i = 0; i < 300; ++i) ASSERT_TRUE(fetcher->fetch_and_hash(server.url("/small")).get().ok());
     EXPECT_EQ(fetcher->queued_bytes(), 4 * kChunkBytes);
-    if (kCountersOn) {
-      EXPECT_EQ(live_count(Counted::kChunk), 5) << "four that wait, one that is full or being filled";
-    }
+    // Four that wait, one that is full or being filled, and no longer that of the last small body.
+    EXPECT_TRUE(!kCountersOn || comes_true([] { return live_count(Counted::kChunk) == 5; }));
     EXPECT_FALSE(op.done());
     busy.release();
     EXPECT_EQ(op.get().value().digest.hex(), hex_of(large, openssl)) << name;
@@ -343,7 +342,7 @@ TEST(FetchHash, AFailureOfTheHashFunctionEndsTheTransfer) {
     std::optional<BusyWorkers> busy(std::in_place);
     ASSERT_TRUE(job.start(*fetcher, {server.url(path), fetch::Method::kGet, {}, {}, {}}).ok());
     // Paused when it fails: it must not wait for room for ever.
-    ASSERT_TRUE(path[1] == 's' || comes_true([&] { return fetcher->queued_bytes() == 4 * kChunkBytes; }));
+    ASSERT_TRUE(path[1] == 's' || comes_true([&] { return fetcher->queued_bytes() > 3 * kChunkBytes; }));
     busy.reset();
     ASSERT_TRUE(job.done.wait()) << path;
     EXPECT_EQ(job.code, ErrorCode::kInternal) << path;

@@ -16,6 +16,9 @@ DATA = bytes(range(256)) * 400
 DIGEST = offloop.compute_sha256(DATA)
 
 
+exits_at_once = False
+
+
 async def use_everything() -> None:
     assert await offloop.sha256(DATA) == DIGEST
     assert set(await asyncio.gather(*(offloop.sha256(DATA) for _ in range(200)))) == {DIGEST}
@@ -26,16 +29,20 @@ async def use_everything() -> None:
 
 
 def child(work) -> None:
-    """Runs work() in a forked child, which exits as a program does, and waits for it."""
+    """Runs work() in a forked child, which exits as a program does (only a main thread can), and waits for it."""
     pid = os.fork()
     if pid == 0:
         try:
             work()
+        except SystemExit:
+            raise  # of a grandchild
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(3)
-        sys.exit(0)
+        if threading.current_thread() is threading.main_thread() and not exits_at_once:
+            sys.exit(0)
+        os._exit(0)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, status
 
@@ -130,6 +137,8 @@ def before_first_use() -> None:
 
 
 def from_a_thread() -> None:
+    global exits_at_once
+    exits_at_once = True  # the thread is the child's main thread, but sys.exit() would end no more than its function
     asyncio.run(use_everything())
     thread = threading.Thread(target=child, args=(lambda: asyncio.run(use_everything()),))
     thread.start()

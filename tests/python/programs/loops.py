@@ -211,22 +211,24 @@ def keyboard_interrupt_in_a_drain() -> None:
 
     done = offloop.stats()["done"]
 
-    async def main():
+    tasks = []
+
+    async def main() -> None:
         operations = [offloop.sha256(DATA) for _ in range(5)]
-        tasks = [loop.create_task(wait(operation, number)) for number, operation in enumerate(operations)]
-        tasks += [loop.create_task(wait(operations[0], 5)), loop.create_task(wait(operations[0], 6))]
+        tasks.extend(loop.create_task(wait(operation, number)) for number, operation in enumerate(operations))
+        tasks.extend(loop.create_task(wait(operations[0], number)) for number in (5, 6))
         await asyncio.sleep(0)
         wait_until(lambda: offloop.stats()["done"] == done + 5)
-        return tasks
+        await asyncio.wait(tasks)
 
-    tasks = loop.run_until_complete(main())
+    first = loop.create_task(main())
     try:
-        loop.run_forever()
+        loop.run_until_complete(first)
     except KeyboardInterrupt:
         pass
     else:
         raise AssertionError("KeyboardInterrupt did not come through")
-    loop.run_until_complete(asyncio.wait(tasks[1:]))
+    loop.run_until_complete(first)
     assert sorted(ended) == [1, 2, 3, 4, 5, 6], ended
     assert isinstance(tasks[0].exception(), KeyboardInterrupt)
     loop.close()

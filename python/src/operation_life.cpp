@@ -1,0 +1,238 @@
+// How operations are made, how they end, and how those who wait are woken.
+#include "offloop/runtime/pool.h"
+#include "port_stats.h"
+#include "operation.h"
+
+namespace offloop::python {
+
+PyObject* g_cancelled_error = nullptr;
+PyObject* g_invalid_state_error = nullptr;
+PyObject* g_copy_context = nullptr;
+
+namespace {
+
+PyObject* g_str_run = nullptr;
+PyObject* g_str_call_soon = nullptr;
+PyObject* g_call_soon_keywords = nullptr;  // ("context",)
+
+}  // namespace
+
+bool init_operation_life() {
+  if (g_call_soon_keywords != nullptr) return true;
+  g_str_run = PyUnicode_InternFromString("run");
+  g_str_call_soon = PyUnicode_InternFromString("call_soon");
+  g_call_soon_keywords = Py_BuildValue("(s)", "context");
+  return g_str_run != nullptr && g_str_call_soon != nullptr && g_call_soon_keywords != nullptr;
+}
+
+bool load_asyncio() {
+  if (g_cancelled_error != nullptr) return true;
+  const Ref asyncio(PyImport_ImportModule("asyncio"));
+  const Ref contextvars(asyncio ? PyImport_ImportModule("contextvars") : nullptr);
+  if (!contextvars) return false;
+  Ref invalid(PyObject_GetAttrString(asyncio.get(), "InvalidStateError"));
+  Ref copy(PyObject_GetAttrString(contextvars.get(), "copy_context"));
+  Ref cancelled(PyObject_GetAttrString(asyncio.get(), "CancelledError"));
+  if (!invalid || !copy || !cancelled) return false;
+  g_invalid_state_error = invalid.release();
+  g_copy_context = copy.release();
+  g_cancelled_error = cancelled.release();
+  return true;
+}
+
+PyObject* cancelled_error() { return load_asyncio() ? g_cancelled_error : nullptr; }
+
+/// Not tracked by the garbage collector until it holds something that may refer back to it: an exception with its
+/// traceback, a list. While somebody waits it keeps itself alive and is no garbage; digests refer to nothing. Bursts of
+/// operations then cost the collector no traversals.
+static PyOperation* allocate(const char* name, OpState state) {
+  PyOperation* op = PyObject_GC_New(PyOperation, g_operation_type);
+  if (op == nullptr) return nullptr;
+  op->core = nullptr;
+  op->loop = nullptr;
+  op->value = nullptr;
+  op->callback = nullptr;
+  op->context = nullptr;
+  op->more = nullptr;
+  op->weakrefs = nullptr;
+  op->name = name;
+  op->state = state;
+  op->blocking = false;
+  op->log_error = false;
+  op->kept = false;
+  return op;
+}
+
+bool call_soon(PyOperation* op, PyObject* callback, PyObject* context) {
+  PyObject* arguments[] = {op->loop, callback, as_object(op), context};
+  const Ref handle(
+      PyObject_VectorcallMethod(g_str_call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, g_call_soon_keywords));
+  return static_cast<bool>(handle);
+}
+
+/// Inline, in the waiter's own context: only from a drain, where no task is being stepped. An exception that escapes is
+/// KeyboardInterrupt or SystemExit (a task catches the rest): it stays set; others go to the loop's exception handler.
+static bool step(PyOperation* op, PyObject* callback, PyObject* context) {
+  PyObject* arguments[] = {context, callback, as_object(op)};
+  const Ref result(PyObject_VectorcallMethod(g_str_run, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+  if (result) return true;
+  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
+  const Ref exception(take_exception());
+  const Ref details(Py_BuildValue("{s:s,s:O,s:O}", "message", "Exception in a callback of an offloop operation",
+                                  "exception", exception.get(), "future", as_object(op)));
+  const Ref handled(details ? PyObject_CallMethod(op->loop, "call_exception_handler", "O", details.get()) : nullptr);
+  if (!handled) report_unraisable("a callback of an offloop operation");
+  return true;
+}
+
+/// Calls every waiter once. `kSoon` from everywhere but a drain: a task must not be stepped inside another one's step.
+void wake(PyOperation* op, Wake how) {
+  PyObject* callback = std::exchange(op->callback, nullptr);
+  PyObject* context = std::exchange(op->context, nullptr);
+  PyObject* more = std::exchange(op->more, nullptr);
+  const bool kept = std::exchange(op->kept, false);
+  bool ok = true;
+  if (callback != nullptr) {
+    ok = how == Wake::kInline ? step(op, callback, context) : call_soon(op, callback, context);
+    Py_DECREF(callback);
+    Py_DECREF(context);
+  }
+  if (more != nullptr) {
+    // After KeyboardInterrupt the rest is scheduled, so that nobody sleeps for ever if the program goes on.
+    for (Py_ssize_t i = 0; i < PyList_Size(more); ++i) {
+      PyObject* pair = PyList_GetItem(more, i);
+      PyObject* fn = PyTuple_GetItem(pair, 0);
+      PyObject* ctx = PyTuple_GetItem(pair, 1);
+      if (ok && how == Wake::kInline) {
+        ok = step(op, fn, ctx);
+      } else {
+        PyObject* exception = take_exception();
+        if (!call_soon(op, fn, ctx) && exception != nullptr) PyErr_Clear();
+        if (exception != nullptr) restore_exception(exception);
+      }
+    }
+    Py_DECREF(more);
+  }
+  if (kept) Py_DECREF(as_object(op));
+}
+
+void set_value(PyOperation* op, PyObject* value_or_null) {
+  op->core = nullptr;
+  if (value_or_null != nullptr) {
+    op->value = value_or_null;
+    op->state = OpState::kValue;
+    if (!PyUnicode_CheckExact(value_or_null) && !PyBytes_CheckExact(value_or_null)) PyObject_GC_Track(as_object(op));
+    return;
+  }
+  op->value = take_exception();
+  if (!load_asyncio()) {
+    PyErr_Clear();
+  } else if (PyErr_GivenExceptionMatches(op->value, g_cancelled_error)) {
+    // The native side was stopped by somebody else than this object: ended as stopped.
+    Py_CLEAR(op->value);
+    op->state = OpState::kCancelled;
+    return;
+  }
+  op->state = OpState::kError;
+  op->log_error = true;
+  PyObject_GC_Track(as_object(op));
+}
+
+/// Lets the core go back to where it came from; whoever owned it does not want it any more.
+StopResult abandon(Core* core) noexcept {
+  if (core->parked) {
+    core->owner = nullptr;  // start_parked() deletes it
+    core->drop_input();
+    return StopResult::kNeverRan;
+  }
+  const StopResult result = core->stop();
+  if (result == StopResult::kNeverRan) release_slot(core);
+  if (result != StopResult::kTooLate) core->owner = nullptr;
+  return result;
+}
+
+PyObject* new_operation(Core* core, const char* name) {
+  LoopPort* lp = running_port();
+  if (lp == nullptr && PyErr_Occurred()) {
+    delete core;
+    return nullptr;
+  }
+  return new_operation_on(lp, core, name);
+}
+
+PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
+  PyOperation* op = allocate(name, lp != nullptr ? OpState::kPending : OpState::kUnbound);
+  if (op == nullptr) {
+    delete core;
+    return nullptr;
+  }
+  op->core = core;
+  core->owner = op;
+  if (lp != nullptr) {
+    op->loop = Ref::to(lp->loop).release();
+    core->port = lp;
+    if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && core->run_here()) {
+      port_stats().inlined.store(port_stats().inlined.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      set_value(op, core->take_value());
+      delete core;
+    } else if (!start_or_park(core)) {
+      // Nothing was queued: the caller learns it at once.
+      op->core = nullptr;
+      op->state = OpState::kCancelled;
+      delete core;
+      Py_DECREF(as_object(op));
+      return nullptr;
+    }
+  }
+  return as_object(op);
+}
+
+PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
+  if (value == nullptr) return nullptr;
+  PyOperation* op = allocate(name, OpState::kValue);
+  if (op == nullptr) {
+    Py_DECREF(value);
+    return nullptr;
+  }
+  op->value = value;
+  op->loop = Ref::to(lp->loop).release();
+  return as_object(op);
+}
+
+/// The loop is closed: nobody can be stepped any more, what waits is dropped with it.
+static void forget_waiters(PyOperation* op) {
+  Py_CLEAR(op->callback);
+  Py_CLEAR(op->context);
+  Py_CLEAR(op->more);
+  op->log_error = false;
+  if (std::exchange(op->kept, false)) Py_DECREF(as_object(op));
+}
+
+void deliver_core(Core* core) {
+  PyOperation* op = core->owner;
+  core_returned(core);
+  if (op == nullptr) {
+    delete core;
+    return;
+  }
+  const Ref alive = Ref::to(as_object(op));
+  set_value(op, core->take_value());
+  const LoopPort* lp = core->port;
+  delete core;  // the buffer is released before anybody is woken
+  if (lp->loop == nullptr) return forget_waiters(op);
+  if (op->callback == nullptr && op->more == nullptr) return;
+  // In debug mode each step is a callback of its own, so that slow_callback_duration names the task that was slow.
+  wake(op, lp->debug ? Wake::kSoon : Wake::kInline);
+}
+
+void fail_core(Core* core) {
+  PyOperation* op = core->owner;
+  const Ref alive = Ref::to(as_object(op));
+  const LoopPort* lp = core->port;
+  set_value(op, nullptr);
+  delete core;
+  if (lp->loop == nullptr) return forget_waiters(op);
+  wake(op, Wake::kSoon);
+}
+
+}  // namespace offloop::python
