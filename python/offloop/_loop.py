@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import operator
 import os
 import select
 import threading
@@ -27,8 +25,6 @@ def attach(
         contextvars.Context().run(loop.add_reader, fd, drain)
     except NotImplementedError:
         _watch_in_thread(loop, fd, drain)
-    else:
-        _leave_context(loop, fd)
     key = id(loop)
 
     def forget(ref: weakref.ref[asyncio.AbstractEventLoop]) -> None:
@@ -37,24 +33,6 @@ def attach(
         loop_is_gone(ref)
 
     _loops[key] = weakref.ref(loop, forget)
-
-
-class _NoContext:
-    """Stands where a handle keeps its context; runs the callback in whatever context is current."""
-
-    run = staticmethod(operator.call)
-
-
-def _leave_context(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    """Lets the drain run outside of any context of its handle's, in asyncio's own loops.
-
-    A task that is stepped by the drain may run the loop again, nested (nest_asyncio, debuggers). The inner loop could not
-    call the drain then, because a context cannot be entered twice: it would wait for ever.
-    """
-    with contextlib.suppress(AttributeError, KeyError, TypeError):  # not such a loop: uvloop cannot nest anyway
-        reader, _ = loop._selector.get_key(fd).data  # type: ignore[attr-defined]
-        if isinstance(reader._context, contextvars.Context):
-            reader._context = _NoContext
 
 
 def _watch_in_thread(loop: asyncio.AbstractEventLoop, fd: int, drain: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ a running event loop. Cancelling an operation closes its connection at once.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
@@ -178,12 +179,15 @@ class Fetcher:
         """Fetches ``url`` into a file, or past a function.
 
         :param sink: a path: written by a writer thread as ``path + ".part"``, renamed when complete, removed otherwise.
-            Or a callable: called on the loop with a memoryview of up to 256 KiB, which is released when it returns; at
-            most four chunks are held, then the transfer waits. An exception that it raises ends the transfer and is the
+            Or a plain callable: called on the loop with a memoryview of up to 256 KiB, which is released when it
+            returns (what was made of it, as a slice or an array, stays valid and keeps its chunk in memory); at most
+            four chunks wait for it, then the transfer does. An exception that it raises ends the transfer and is the
             operation's.
         :returns: an operation that yields a :class:`ResponseInfo`.
         :raises OSError: from the operation, with the path, when the file cannot be written.
         """
+        if inspect.iscoroutinefunction(sink):
+            raise TypeError("sink must be a plain function, not a coroutine function: nobody would await it")
         target = sink if callable(sink) else os.fsencode(_path("sink", sink))
         return self._fetcher.stream(_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
 

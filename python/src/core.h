@@ -80,9 +80,9 @@ struct LoopPort {
   runtime::PortItem* ready_last = nullptr;
   Core* parked_first = nullptr;  ///< wait for a slot, oldest first
   Core* parked_last = nullptr;
-  bool debug = false;                 ///< the loop's debug mode, as of the last drain
-  std::uint32_t in_flight = 0;        ///< cores between start() and delivery
-  std::int64_t inline_ns = 0;         ///< work done on the loop since the last drain
+  bool step_soon = false;       ///< each waiter is a callback of its own, not stepped inside the drain; see drain()
+  std::uint32_t in_flight = 0;  ///< cores between start() and delivery
+  std::int64_t inline_ns = 0;   ///< work done on the loop since the last drain
   std::int64_t inline_credit_ns = 0;  ///< see hash.cpp
   std::int64_t credit_at_ns = 0;
   std::uintptr_t id = 0;     ///< never used twice, unlike an address

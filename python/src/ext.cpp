@@ -31,6 +31,44 @@ int body_getbuffer(PyObject* self, Py_buffer* view, int flags) {
 
 PyType_Slot g_body_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(body_getbuffer)}, {0, nullptr}};
 
+/// A piece of a body on its way past a function. A slice of the memoryview shares its hold on this object, not on the
+/// view: so the memory belongs to the object, and whatever was made of the view keeps it.
+struct Chunk {
+  explicit Chunk(hash::Chunk* memory) noexcept : chunk(memory) {}
+  Chunk(Chunk&& other) noexcept : chunk(std::exchange(other.chunk, nullptr)) {}
+  Chunk(const Chunk&) = delete;
+  Chunk& operator=(const Chunk&) = delete;
+  ~Chunk() {
+    if (chunk != nullptr) hash::free_chunk(chunk);
+  }
+  hash::Chunk* chunk;
+};
+
+int chunk_getbuffer(PyObject* self, Py_buffer* view, int flags) {
+  hash::Chunk* chunk = nb::inst_ptr<Chunk>(self)->chunk;
+  return PyBuffer_FillInfo(view, self, chunk->data(), static_cast<Py_ssize_t>(chunk->size), 1, flags);
+}
+
+PyType_Slot g_chunk_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(chunk_getbuffer)}, {0, nullptr}};
+
+/// What came over the wire as str: UTF-8 where it is, else one character a byte, as HTTP once said. Never fails.
+nb::object text_of(const std::string& bytes) {
+  const auto size = static_cast<Py_ssize_t>(bytes.size());
+  PyObject* text = PyUnicode_DecodeUTF8(bytes.data(), size, nullptr);
+  if (text == nullptr && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+    PyErr_Clear();
+    text = PyUnicode_DecodeLatin1(bytes.data(), size, nullptr);
+  }
+  if (text == nullptr) throw nb::python_error();
+  return nb::steal(text);
+}
+
+nb::list headers_of(const ResponseInfo& info) {
+  nb::list list;
+  for (const auto& [name, value] : info.headers) list.append(nb::make_tuple(text_of(name), text_of(value)));
+  return list;
+}
+
 nb::object body_of(const Response& response) {
   return nb::steal(PyMemoryView_FromObject(nb::cast(Body{response.body}).ptr()));
 }
@@ -89,21 +127,40 @@ nb::dict timings_of(const ResponseInfo& info) {
   return d;
 }
 
+/// For callers that know nothing of exceptions.
+template <class Value>
+PyObject* cast_or_null(Value&& value) noexcept {
+  try {
+    return nb::cast(std::forward<Value>(value)).release().ptr();
+  } catch (nb::python_error& error) {
+    error.restore();
+  } catch (const std::exception&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+
 PyObject* convert_response(Response&& response) {
-  return nb::cast(std::move(response)).release().ptr();
+  return cast_or_null(std::move(response));
 }
 PyObject* convert_hashed(HashedResponse&& response) {
-  return nb::cast(std::move(response)).release().ptr();
+  return cast_or_null(std::move(response));
 }
 PyObject* convert_info(ResponseInfo&& info) {
-  return nb::cast(std::move(info)).release().ptr();
+  return cast_or_null(std::move(info));
+}
+PyObject* convert_chunk(hash::Chunk* memory) {
+  const Ref owner(cast_or_null(Chunk(memory)));
+  return owner ? PyMemoryView_FromObject(owner.get()) : nullptr;
 }
 
 template <class Class>
 void bind_info(Class& cls) {
   cls.def_ro("status", &ResponseInfo::status, "HTTP status.")
-      .def_ro("final_url", &ResponseInfo::final_url, "Where it was found, after redirects.")
-      .def_ro("headers", &ResponseInfo::headers, "(name, value) pairs in the order of arrival.")
+      .def_prop_ro(
+          "final_url", [](const ResponseInfo& info) { return text_of(info.final_url); },
+          "Where it was found, after redirects.")
+      .def_prop_ro("headers", headers_of, "(name, value) pairs in the order of arrival.")
       .def_ro("redirects", &ResponseInfo::redirects, "How many were followed.")
       .def_ro("peer_ip", &ResponseInfo::peer_ip, "Address of the server.")
       .def_ro("http_version", &ResponseInfo::http_version, "'1.0', '1.1' or '2'.")
@@ -117,7 +174,7 @@ void bind_info(Class& cls) {
           "header",
           [](const ResponseInfo& info, const std::string& name, nb::object otherwise) -> nb::object {
             for (const auto& [key, value] : info.headers) {
-              if (key.size() == name.size() && strcasecmp(key.c_str(), name.c_str()) == 0) return nb::cast(value);
+              if (key.size() == name.size() && strcasecmp(key.c_str(), name.c_str()) == 0) return text_of(value);
             }
             return otherwise;
           },
@@ -129,13 +186,14 @@ void bind_info(Class& cls) {
 NB_MODULE(_ext, m) {
   m.doc() = "Fetching, for offloop.fetch.";
   if (core_api() == nullptr) throw nb::python_error();
-  set_converters({convert_response, convert_hashed, convert_info});
+  set_converters({convert_response, convert_hashed, convert_info, convert_chunk});
 
   nb::class_<Body>(m, "Body", nb::type_slots(g_body_slots));
+  nb::class_<Chunk>(m, "Chunk", nb::type_slots(g_chunk_slots));
   auto info = nb::class_<ResponseInfo>(m, "ResponseInfo");
   bind_info(info);
   info.def("__repr__", [](const ResponseInfo& r) {
-    return "<offloop.fetch.ResponseInfo [" + std::to_string(r.status) + "] " + r.final_url + ">";
+    return text_of("<offloop.fetch.ResponseInfo [" + std::to_string(r.status) + "] " + r.final_url + ">");
   });
   nb::class_<Response, ResponseInfo>(m, "Response")
       .def_prop_ro("body", body_of, "The decoded body as a read-only memoryview; no copy.")
@@ -151,7 +209,7 @@ NB_MODULE(_ext, m) {
           },
           "encoding"_a = "utf-8", "errors"_a = "strict", "The decoded body as str.")
       .def("__repr__", [](const Response& r) {
-        return "<offloop.fetch.Response [" + std::to_string(r.status) + "] " + r.final_url + ">";
+        return text_of("<offloop.fetch.Response [" + std::to_string(r.status) + "] " + r.final_url + ">");
       });
   nb::class_<HashedResponse, ResponseInfo>(m, "HashedResponse")
       .def_prop_ro(
@@ -164,7 +222,7 @@ NB_MODULE(_ext, m) {
           },
           "The digest in hexadecimal digits.")
       .def("__repr__", [](const HashedResponse& r) {
-        return "<offloop.fetch.HashedResponse [" + std::to_string(r.status) + "] " + r.final_url + ">";
+        return text_of("<offloop.fetch.HashedResponse [" + std::to_string(r.status) + "] " + r.final_url + ">");
       });
 
   nb::enum_<fetch::AddressMode>(m, "AddressMode")

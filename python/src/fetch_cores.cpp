@@ -201,28 +201,23 @@ class StreamCallbackCore final : public JobCore, private pipeline::StreamJob {
   }
 
   void show(hash::Chunk* chunk) {  // [loop]
-    if (owner != nullptr && !exception_) {
-      const Ref view(PyMemoryView_FromMemory(reinterpret_cast<char*>(chunk->data()),
-                                             static_cast<Py_ssize_t>(chunk->size), PyBUF_READ));
-      const Ref result(view ? PyObject_CallFunctionObjArgs(callback_.get(), view.get(), nullptr) : nullptr);
-      if (!result) {
-        exception_ = Ref(take_exception());
-        StreamJob::cancel();
-      }
-      // Whoever kept the view or a slice of it would read freed memory: the view is dead from here, a slice makes this
-      // fail.
-      const Ref released(view ? PyObject_CallMethod(view.get(), "release", nullptr) : nullptr);
-      if (view && !released) {
-        if (exception_) {
-          PyErr_Clear();
-        } else {
-          exception_ = Ref(take_exception());
-          StreamJob::cancel();
-        }
-        chunk = nullptr;  // somebody holds a slice of it: better leaked than read after it was freed
-      }
+    if (owner == nullptr || exception_) return chunk_done(chunk);
+    call_back(chunk);
+    chunk_done(nullptr);  // the view has freed it, or whoever still looks at it will
+  }
+
+  void call_back(hash::Chunk* chunk) {
+    const Ref view(g_converters.chunk(chunk));
+    const Ref result(view ? PyObject_CallFunctionObjArgs(callback_.get(), view.get(), nullptr) : nullptr);
+    if (!result) {
+      exception_ = Ref(take_exception());
+      StreamJob::cancel();
     }
-    chunk_done(chunk);
+    if (!view) return;
+    // Frees the memory now, even if the view itself was kept. Fails when an array was made of it, which then keeps it
+    // alive.
+    const Ref released(PyObject_CallMethod(view.get(), "release", nullptr));
+    if (!released) PyErr_Clear();
   }
 
   void request_cancel() noexcept override { StreamJob::cancel(); }
@@ -400,6 +395,19 @@ ResponseInfo response_info(const fetch::TransferInfo& info) {
   return out;
 }
 
+namespace {
+
+/// What a server sent (a Location, say) may be in a message and need not be UTF-8.
+std::string readable(const std::string& text) {
+  const Ref decoded(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  const Ref bytes(decoded ? PyUnicode_AsUTF8String(decoded.get()) : nullptr);
+  if (bytes) return PyBytes_AsString(bytes.get());
+  PyErr_Clear();
+  return "(out of memory for the message)";
+}
+
+}  // namespace
+
 void set_fetch_error(Error error, const std::string& url) {
   switch (error.code) {
     case ErrorCode::kStopped:
@@ -418,6 +426,7 @@ void set_fetch_error(Error error, const std::string& url) {
       error.context = fetch::redact_url(url);
       break;
   }
+  error.message = readable(error.message);
   core_api()->set_error(error);
 }
 

@@ -7,6 +7,7 @@
 
 #include "core_api.h"
 #include "offloop/fetch/collect.h"
+#include "offloop/hash/chunk.h"
 #include "offloop/pipeline/fetch_hash.h"
 
 namespace offloop::python {
@@ -38,11 +39,13 @@ struct HashedResponse : ResponseInfo {
   std::string digest;  ///< raw bytes
 };
 
-/// Makes the Python object of a result; set by ext.cpp, which knows nanobind. GIL.
+/// Makes the Python object of a result, or sets an exception; set by ext.cpp, which knows nanobind. GIL.
 struct Converters {
   PyObject* (*response)(Response&&);
   PyObject* (*hashed)(HashedResponse&&);
   PyObject* (*info)(ResponseInfo&&);
+  /// Takes it over, also on failure; a memoryview, whose memory lives while anybody sees it.
+  PyObject* (*chunk)(hash::Chunk*);
 };
 void set_converters(const Converters& converters) noexcept;
 

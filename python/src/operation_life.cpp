@@ -222,7 +222,7 @@ void deliver_core(Core* core) {
   if (lp->loop == nullptr) return forget_waiters(op);
   if (op->callback == nullptr && op->more == nullptr) return;
   // In debug mode each step is a callback of its own, so that slow_callback_duration names the task that was slow.
-  wake(op, lp->debug ? Wake::kSoon : Wake::kInline);
+  wake(op, lp->step_soon ? Wake::kSoon : Wake::kInline);
 }
 
 void fail_core(Core* core) {

@@ -19,6 +19,7 @@ constexpr std::int64_t kDrainBudgetNs = 2'000'000;
 LoopPort* g_ports = nullptr;  // all of them
 PyObject* g_get_running_loop = nullptr;
 PyObject* g_str_get_debug = nullptr;
+PyObject* g_str_nest_patched = nullptr;
 PyObject* g_attach = nullptr;    // offloop._loop.attach
 std::uint32_t g_in_flight = 0;   // cores that have a slot, of all loops
 std::uint32_t g_generation = 0;  // fork_generation() that g_ports belongs to
@@ -45,6 +46,8 @@ bool load_loop_module() {
   const Ref attach(PyObject_GetAttrString(module.get(), "attach"));
   if (!attach) return false;
   if (g_str_get_debug == nullptr && (g_str_get_debug = PyUnicode_InternFromString("get_debug")) == nullptr)
+    return false;
+  if (g_str_nest_patched == nullptr && (g_str_nest_patched = PyUnicode_InternFromString("_nest_patched")) == nullptr)
     return false;
   g_get_running_loop = Ref::to(get.get()).release();
   g_attach = Ref::to(attach.get()).release();
@@ -195,7 +198,9 @@ PyObject* drain(PyObject* capsule, PyObject*) {
   PyObject* self[] = {lp->loop};
   const Ref debug(PyObject_VectorcallMethod(g_str_get_debug, self, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
   if (!debug) return nullptr;
-  lp->debug = debug.get() == Py_True;
+  // A patched loop may be run again by a task that this drain steps (nest_asyncio). The inner loop could not come back here,
+  // for the reader's context cannot be entered twice, and what this drain has taken would wait for the outer task for ever.
+  lp->step_soon = debug.get() == Py_True || PyObject_HasAttr(lp->loop, g_str_nest_patched) != 0;
   append_ready(lp, lp->port->drain());
   const std::int64_t started = runtime::now_ns();
   g_stats.drains.store(g_stats.drains.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

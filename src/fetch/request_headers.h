@@ -23,8 +23,8 @@ Result<Unit> check_headers(const std::vector<Header>& headers);
 enum class HeaderScope { kSameOrigin, kOtherOrigin };
 
 /// The headers of every request: what the options imply (User-Agent, Accept-Encoding), then their own. As lines of the
-/// list and not as libcurl's options, because libcurl formats those twice a request, byte by byte: a tenth of its time
-/// at 1 KB.
+/// list and not as libcurl's options, because libcurl formats those twice a request, byte by byte: 6 % of all
+/// instructions of a 1 KB fetch (libcurl 7.88).
 std::vector<Header> base_headers(const FetcherOptions& options);
 
 /// `base` overridden by `own`. For another origin than the request's, credentials and Host are left out (RFC

@@ -41,7 +41,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
-    gc.freeze()  # modules and tests need not be walked again after each test: a third of the run's time
+    gc.freeze()  # modules and tests need not be walked again after each test
 
 
 # ---- event loops -----------------------------------------------------------------------------------------------------
@@ -104,17 +104,18 @@ def live_counts() -> dict[str, int] | None:
     return {kind: count for kind, count in counts.items() if kind not in UNCOUNTED}
 
 
-def settle(expected: dict[str, int], seconds: float = 5.0) -> dict[str, int]:
-    """Waits until the counts are as expected, and returns what they are then.
+def settled(before: dict[str, int], seconds: float = 5.0) -> dict[str, str]:
+    """Waits until nothing is alive that was not before, and returns what still is then: kind to "before -> after".
 
     A cancelled operation that was running lets go of its buffer when its worker really ends, later than its waiter.
     """
     deadline = time.monotonic() + seconds
     while True:
         gc.collect()
-        counts = live_counts() or {}
-        if counts == expected or time.monotonic() > deadline:
-            return counts
+        after = live_counts() or {}
+        leaked = {kind: f"{before[kind]} -> {after[kind]}" for kind in before if after[kind] > before[kind]}
+        if not leaked or time.monotonic() > deadline:
+            return leaked
         time.sleep(0.005)
 
 
@@ -125,8 +126,7 @@ def native_objects_balance(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if before is None or request.node.get_closest_marker("allow_live_objects") is not None:
         return
-    after = settle(before)
-    leaked = {kind: f"{before[kind]} -> {after[kind]}" for kind in before if after[kind] != before[kind]}
+    leaked = settled(before)
     assert not leaked, f"native objects do not balance: {leaked}"
 
 

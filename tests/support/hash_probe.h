@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -125,6 +126,7 @@ class PieceProbe final : public hash::PieceStream::Listener {
     EXPECT_EQ(ends_.load(), 0) << "on_consumed after on_end";
     consumed_.fetch_add(bytes);
     calls_.fetch_add(1);
+    if (when_consumed) when_consumed();
   }
   void on_end(runtime::Outcome outcome, const hash::Digest& digest) noexcept override {
     outcome_ = outcome;
@@ -141,9 +143,10 @@ class PieceProbe final : public hash::PieceStream::Listener {
 
   [[nodiscard]] int ends() const { return ends_.load(); }
   [[nodiscard]] std::size_t consumed() const { return consumed_.load(); }
-  [[nodiscard]] runtime::Outcome outcome() const { return outcome_; }       // after wait()
-  [[nodiscard]] std::string hex() const { return digest_.hex(); }           // after wait()
+  [[nodiscard]] runtime::Outcome outcome() const { return outcome_; }  // after wait()
+  [[nodiscard]] std::string hex() const { return digest_.hex(); }      // after wait()
   hash::PieceStream* drop_at_end = nullptr;
+  std::function<void()> when_consumed;
 
  private:
   std::atomic<int> ends_{0};
@@ -160,7 +163,8 @@ inline hash::Chunk* chunk_of(ByteSpan bytes) {
   return chunk;
 }
 
-/// A method that this OpenSSL refuses to run (MD4, without the legacy provider): the stream ends as kError. Null where it runs.
+/// A method that this OpenSSL refuses to run (MD4, without the legacy provider): the stream ends as kError. Null where
+/// it runs.
 inline const EVP_MD* failing_method() {
   EVP_MD* fetched = EVP_MD_fetch(nullptr, "MD4", nullptr);
   EVP_MD_free(fetched);

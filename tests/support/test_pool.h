@@ -16,7 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "offloop/runtime/operation.h"
 #include "offloop/runtime/pool.h"
+#include "support/gate.h"
 
 namespace offloop::testing {
 
@@ -102,6 +104,27 @@ class Works {
 
  private:
   std::vector<TestWork> works_;
+};
+
+/// Occupies one worker until it is opened. Destroyed only after that.
+class Blocker {
+ public:
+  Blocker()
+      : operation_(spawn([this](StopToken) {
+          running_.open();
+          go_.wait();
+        })) {
+    running_.wait();
+  }
+  ~Blocker() {
+    go_.open();
+    (void)operation_.get();
+  }
+  void open() { go_.open(); }
+
+ private:
+  Gate running_, go_;
+  Operation<Unit> operation_;
 };
 
 /// How many threads of this process are workers, by their name.

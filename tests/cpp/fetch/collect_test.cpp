@@ -23,9 +23,13 @@ std::string text(const OwnedBytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.span().data()), bytes.size()};
 }
 
-ByteSpan span_of(const std::string& bytes) { return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}; }
+ByteSpan span_of(const std::string& bytes) {
+  return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+}
 
-Request request_of(const std::string& url) { return {url, Method::kGet, {}, {}, {}}; }
+Request request_of(const std::string& url) {
+  return {url, Method::kGet, {}, {}, {}};
+}
 
 class Job final : public CollectJob {
  public:

@@ -64,13 +64,15 @@ TEST(Algorithm, EachNameIsHashlibsAlgorithmOfThatName) {
   const testing::Bytes long_message = testing::noise_bytes(600'001, 5);  // several quanta
   const std::vector<std::string> names = Algorithm::names();
   for (const std::string& name : names) {
-    const Known* known = std::find_if(std::begin(kKnown), std::end(kKnown), [&](const Known& k) { return name == k.name; });
+    const Known* known =
+        std::find_if(std::begin(kKnown), std::end(kKnown), [&](const Known& k) { return name == k.name; });
     ASSERT_NE(known, std::end(kKnown)) << name << " has no known answer here";
     const Result<Digest> result = digest(abc, name).get();
     ASSERT_TRUE(result.ok()) << name;
     EXPECT_EQ(result.value().hex(), known->abc) << name;
     EXPECT_EQ(result.value().size, Algorithm::find(name).value()->digest_size()) << name;
-    EXPECT_EQ(digest(long_message, name).get().value().hex(), testing::openssl_hex(long_message, known->openssl)) << name;
+    EXPECT_EQ(digest(long_message, name).get().value().hex(), testing::openssl_hex(long_message, known->openssl))
+        << name;
     EXPECT_EQ(digest({}, name).get().value().hex(), testing::openssl_hex({}, known->openssl)) << name;
   }
 }
@@ -80,7 +82,8 @@ TEST(Algorithm, AnUnknownNameIsRefusedWithTheListOfNames) {
     const auto found = Algorithm::find(wrong);
     ASSERT_FALSE(found.ok()) << wrong;
     EXPECT_EQ(found.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_NE(found.error().message.find("got '" + std::string(wrong) + "'"), std::string::npos) << found.error().message;
+    EXPECT_NE(found.error().message.find("got '" + std::string(wrong) + "'"), std::string::npos)
+        << found.error().message;
     for (const std::string& name : Algorithm::names())
       EXPECT_NE(found.error().message.find(name), std::string::npos) << name << " in: " << found.error().message;
   }

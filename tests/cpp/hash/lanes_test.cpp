@@ -106,7 +106,8 @@ class EveryKernel : public ::testing::TestWithParam<unsigned> {
   void SetUp() override {
     if (GetParam() == kKernelCount) return;  // the plan of this CPU
     const auto kernel = static_cast<Kernel>(GetParam());
-    if (kernel_info(kernel).run == nullptr || !kernel_supported(kernel, cpu_choice().cpu)) GTEST_SKIP() << "not on this CPU";
+    if (kernel_info(kernel).run == nullptr || !kernel_supported(kernel, cpu_choice().cpu))
+      GTEST_SKIP() << "not on this CPU";
     ASSERT_TRUE(pool_comes_to_rest());
     scoped_.emplace(kernel);
   }

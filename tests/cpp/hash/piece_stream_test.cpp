@@ -60,8 +60,9 @@ TEST(PieceStream, PiecesOfMultiplesOf64AndAnOddEndAreOneMessage) {
 
 TEST(PieceStream, EveryAlgorithmTakesPieces) {
   const Bytes message = noise_bytes(700'003, 8);
-  const std::vector<std::pair<const char*, const char*>> names = {
-      {"sha256", "SHA256"}, {"sha1", "SHA1"}, {"sha512", "SHA512"}, {"sha3_384", "SHA3-384"}, {"blake2b", "BLAKE2b512"}, {"md5", "MD5"}};
+  const std::vector<std::pair<const char*, const char*>> names = {{"sha256", "SHA256"},      {"sha1", "SHA1"},
+                                                                  {"sha512", "SHA512"},      {"sha3_384", "SHA3-384"},
+                                                                  {"blake2b", "BLAKE2b512"}, {"md5", "MD5"}};
   for (const auto& [name, openssl] : names) {
     Piece piece(*Algorithm::find(name).value());
     feed_all(*piece.stream, message, {64, 256 * 1024, 64 * 1024});
@@ -75,7 +76,8 @@ TEST(PieceStream, FinishEndsTheMessageWithNothingMore) {
   Piece queued;  // finish() while its chunks wait
   {
     BusyWorkers busy;
-    for (std::size_t i = 0; i < 10; ++i) ASSERT_TRUE(queued.stream->feed(chunk_of(ByteSpan(message).subspan(i * 6400, 6400))));
+    for (std::size_t i = 0; i < 10; ++i)
+      ASSERT_TRUE(queued.stream->feed(chunk_of(ByteSpan(message).subspan(i * 6400, 6400))));
     queued.stream->finish();
   }
   ASSERT_TRUE(queued.probe.wait());
@@ -109,7 +111,8 @@ TEST(PieceStream, ChunksWaitInOrderWhileWorkersAreBusy) {
   Piece piece;
   {
     BusyWorkers busy;
-    for (std::size_t i = 0; i < 50; ++i) ASSERT_TRUE(piece.stream->feed(chunk_of(ByteSpan(message).subspan(i * 64, 64))));
+    for (std::size_t i = 0; i < 50; ++i)
+      ASSERT_TRUE(piece.stream->feed(chunk_of(ByteSpan(message).subspan(i * 64, 64))));
     EXPECT_EQ(piece.stream->chunks(), 50U);
     piece.stream->feed_last(chunk_of(ByteSpan(message).subspan(50 * 64)));
     EXPECT_EQ(piece.stream->chunks(), 51U);
@@ -192,7 +195,8 @@ TEST(PieceStream, TheOwnerMayDropItFromItsEndWhileTheFeederReturns) {
   // The worker frees the stream while feed_last() is on its way back: many times, because it is a race.
   for (int round = 0; round < 2000; ++round) {
     PieceProbe probe;
-    probe.drop_at_end = PieceStream::create(round % 2 == 0 ? Algorithm::sha256() : *Algorithm::find("md5").value(), probe);
+    probe.drop_at_end =
+        PieceStream::create(round % 2 == 0 ? Algorithm::sha256() : *Algorithm::find("md5").value(), probe);
     if (round % 3 == 0) {
       probe.drop_at_end->finish();
     } else if (round % 3 == 1) {

@@ -46,7 +46,8 @@ struct Cut {
 };
 
 TEST(Stream, SpansOfAnySizesAreOneMessageForEveryAlgorithm) {
-  for (const auto& [name, openssl] : {std::pair{"sha256", "SHA256"}, {"sha512", "SHA512"}, {"sha3_256", "SHA3-256"}, {"md5", "MD5"}}) {
+  for (const auto& [name, openssl] :
+       {std::pair{"sha256", "SHA256"}, {"sha512", "SHA512"}, {"sha3_256", "SHA3-256"}, {"md5", "MD5"}}) {
     const Algorithm& algorithm = *Algorithm::find(name).value();
     std::vector<Cut> cuts(40);
     StreamSink sink;
@@ -76,12 +77,14 @@ TEST(Stream, AtTheQuantumOfEvpNothingIsLost) {
   StreamSink sink;
   std::vector<Cut> cuts;
   constexpr std::size_t kQuantum = 256 * 1024;
-  for (const std::size_t size : {kQuantum - 1, kQuantum, kQuantum + 1, 2 * kQuantum, 2 * kQuantum + 1, 3 * kQuantum - 1})
+  for (const std::size_t size :
+       {kQuantum - 1, kQuantum, kQuantum + 1, 2 * kQuantum, 2 * kQuantum + 1, 3 * kQuantum - 1})
     cuts.push_back({noise_bytes(size, size), {}, 0, 0, nullptr});
   cuts.push_back({noise_bytes(2 * kQuantum, 1), {kQuantum, kQuantum}, 0, 0, nullptr});  // the last span is empty
   for (Cut& cut : cuts) cut.submit(*Algorithm::find("sha1").value(), sink);
   ASSERT_TRUE(sink.wait_for(cuts.size()));
-  for (const Cut& cut : cuts) EXPECT_EQ(cut.stream->digest.hex(), openssl_hex(cut.message, "SHA1")) << cut.message.size();
+  for (const Cut& cut : cuts)
+    EXPECT_EQ(cut.stream->digest.hex(), openssl_hex(cut.message, "SHA1")) << cut.message.size();
 }
 
 TEST(Stream, AWorkIsUsedAgainAfterItsEnd) {

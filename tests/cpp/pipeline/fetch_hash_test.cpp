@@ -41,7 +41,9 @@ std::unique_ptr<HashingFetcher> make_hashing(fetch::FetcherOptions options = {})
   return std::move(made).value();
 }
 
-void expect_at_rest(const HashingFetcher& fetcher) { EXPECT_EQ(fetcher.queued_bytes(), 0U); }
+void expect_at_rest(const HashingFetcher& fetcher) {
+  EXPECT_EQ(fetcher.queued_bytes(), 0U);
+}
 
 /// gzip without compression: stored blocks (RFC 1951, 3.2.4), CRC-32 (RFC 1952).
 std::string gzip_stored(const std::string& body) {
@@ -75,9 +77,9 @@ TEST(FetchHash, BodiesOfEverySizeGetTheirDigests) {
     c.reply(200, std::string_view(text).substr(0, std::stoul(request.target.substr(1))));
   });
   const auto fetcher = make_hashing();
-  for (const std::size_t size :
-       {std::size_t{0}, std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{4096}, std::size_t{4097}, std::size_t{65536},
-        kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, 2 * kChunkBytes, 5 * kChunkBytes, 5 * kChunkBytes + 999}) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{4096},
+                                 std::size_t{4097}, std::size_t{65536}, kChunkBytes - 1, kChunkBytes, kChunkBytes + 1,
+                                 2 * kChunkBytes, 5 * kChunkBytes, 5 * kChunkBytes + 999}) {
     for (const auto& [name, openssl] : {std::pair{"sha256", "SHA256"}, {"sha512", "SHA512"}}) {
       const auto result = fetcher->fetch_and_hash(server.url("/" + std::to_string(size)), name).get();
       ASSERT_TRUE(result.ok()) << size << ": " << result.error().message;
@@ -108,7 +110,8 @@ TEST(FetchHash, BodiesOfUnknownLengthGetTheirDigests) {
     c.send("HTTP/1.1 200 OK\r\n\r\n" + text);
     c.close();
   });
-  server.on("/gzip", [&](Connection& c, const HttpRequest&) { c.reply(200, gzip_stored(text), "Content-Encoding: gzip\r\n"); });
+  server.on("/gzip",
+            [&](Connection& c, const HttpRequest&) { c.reply(200, gzip_stored(text), "Content-Encoding: gzip\r\n"); });
   server.on("/gzip-small", [&](Connection& c, const HttpRequest&) {
     c.reply(200, gzip_stored(text.substr(0, 100)), "Content-Encoding: gzip\r\n");
   });
@@ -144,12 +147,14 @@ TEST(FetchHash, ManyAtOnceFromSeveralIoThreads) {
   std::vector<Operation<HashedBody>> operations;
   for (int i = 0; i < 150; ++i) {
     sizes.push_back(random() % (1ULL << (random() % 21)));
-    operations.push_back(fetcher->fetch_and_hash(server.url("/" + std::to_string(sizes.back())), i % 10 == 0 ? "sha1" : "sha256"));
+    operations.push_back(
+        fetcher->fetch_and_hash(server.url("/" + std::to_string(sizes.back())), i % 10 == 0 ? "sha1" : "sha256"));
   }
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const auto result = operations[i].get();
     ASSERT_TRUE(result.ok()) << result.error().message;
-    EXPECT_EQ(result.value().digest.hex(), hex_of(text.substr(0, sizes[i]), i % 10 == 0 ? "SHA1" : "SHA256")) << sizes[i];
+    EXPECT_EQ(result.value().digest.hex(), hex_of(text.substr(0, sizes[i]), i % 10 == 0 ? "SHA1" : "SHA256"))
+        << sizes[i];
   }
   expect_at_rest(*fetcher);
 }

@@ -138,6 +138,10 @@ TEST_F(PoolFork, GrandchildrenWorkToo) {
 }
 
 TEST_F(PoolFork, AStormOfForksUnderLoadLosesNothingOnEitherSide) {
+#if defined(__SANITIZE_ADDRESS__)
+  // Its allocator's locks stay locked in a child when another thread of the parent held one (GCC 12's).
+  GTEST_SKIP() << "AddressSanitizer's allocator does not survive a fork while other threads allocate";
+#endif
   ASSERT_TRUE(resize_pool(2));
   TestGroup group(16, 0, run_one_quantum);
   std::atomic<bool> enough{false};

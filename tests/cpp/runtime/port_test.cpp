@@ -12,14 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "support/child.h"
 #include "support/counters_listener.h"
-#include "support/gate.h"
 
 namespace offloop::runtime {
 namespace {
-
-using testing::Gate;
 
 struct Item : PortItem {
   unsigned producer = 0;
@@ -283,75 +279,6 @@ TEST(Port, TheLastUnrefWaitsForAProducerThatIsStillInside) {
                     // crash
     producer.join();
   }
-}
-
-Gate* g_inside = nullptr;
-Gate* g_leave = nullptr;
-
-TEST(PortInAForkedChild, UnrefDoesNotWaitForAProducerOfTheParent) {
-  Gate inside, leave;
-  g_inside = &inside;
-  g_leave = &leave;
-  Port* port = Port::create([](Port*) noexcept {
-    g_inside->open();
-    g_leave->wait();
-  });
-  ASSERT_NE(port, nullptr);
-  port->close();
-  Item item;
-  std::thread producer([&] { push(*port, item); });
-  inside.wait();
-  const std::string end = testing::run_in_child([&] {
-    port->unref();
-    return 0;
-  });
-  leave.open();
-  producer.join();
-  EXPECT_EQ(end, "exit 0");
-  port->unref();
-}
-
-TEST(PortInAForkedChild, CloseClosesByNumberAndWaitsForNobody) {
-  Port* port = Port::create(count_orphaned);
-  ASSERT_NE(port, nullptr);
-  std::atomic<bool> enough{false};
-  std::vector<std::thread> producers;
-  std::vector<Item> items(2);
-  for (Item& item : items) {
-    producers.emplace_back([&] {
-      while (!enough) {
-        push(*port, item);
-        while (!enough && port->drain() == nullptr) std::this_thread::yield();
-      }
-    });
-  }
-  for (unsigned i = 0; i < 40; ++i) {
-    const std::string end = testing::run_in_child([&] {
-      const int fd = port->fd();
-      port->close();
-      return ::fcntl(fd, F_GETFD) == -1 && errno == EBADF && port->fd() == -1 ? 0 : 1;
-    });
-    EXPECT_EQ(end, "exit 0");
-  }
-  enough = true;
-  for (auto& producer : producers) producer.join();
-  EXPECT_GE(::fcntl(port->fd(), F_GETFD), 0) << "the parent keeps its own";
-  while (port->drain() != nullptr) {
-  }
-  port->unref();
-}
-
-TEST_F(PortTest, AForkedChildTakesNoWakeFromTheParent) {
-  Item a;
-  push(*port, a);
-  EXPECT_EQ(testing::run_in_child([&] {
-              const bool copy = port->drain() == &a;
-              port->rearm();
-              return copy ? 0 : 1;
-            }),
-            "exit 0");
-  EXPECT_EQ(writes(port->fd()), 1U) << "0: the child read the parent's counter; 2: it wrote to it";
-  EXPECT_EQ(drain(*port).size(), 1U);
 }
 
 }  // namespace

@@ -170,31 +170,56 @@ def without_add_reader() -> None:
         wait_until(lambda expected=before: descriptors() <= expected)
 
 
-def nested() -> None:
-    """A callback runs the loop inside a drain, as debuggers and IPython do."""
-    loop = asyncio.new_event_loop()
-    seen = []
+class NestedLoop(asyncio.SelectorEventLoop):
+    """Can be run inside one of its own callbacks, in the way that nest_asyncio makes loops re-entrant."""
 
-    def nest(operation) -> None:
-        seen.append(operation)
-        while len(seen) < 6:
-            loop._run_once()
+    _nest_patched = True
+
+    def _run_once(self):
+        try:
+            super()._run_once()
+        except IndexError:
+            pass  # an inner run has taken what was ready
+
+    def run_inside(self, future):
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.tasks._leave_task(self, task)
+        try:
+            while not future.done():
+                self._run_once()
+        finally:
+            if task is not None:
+                asyncio.tasks._enter_task(self, task)
+        return future.result()
+
+
+def nested() -> None:
+    """Tasks that are woken together each run the loop again, for work that was ended before and for work that comes."""
+    loop = NestedLoop()
+    done = offloop.stats()["done"]
+    ended = []
+
+    async def work(operation, number: int) -> None:
+        assert await operation == DIGEST
+        inner = loop.create_task(use(number))
+        assert loop.run_inside(inner) == number
+        ended.append(number)
+
+    async def use(number: int) -> int:
+        assert await offloop.sha256(DATA) == DIGEST
+        await asyncio.gather(*(offloop.sha256(DATA) for _ in range(10)))
+        return number
 
     async def main() -> None:
-        done = offloop.stats()["done"]
         operations = [offloop.sha256(DATA) for _ in range(5)]
-        later = []
-        wait_until(lambda: offloop.stats()["done"] == done + 5)
-        operations[0].add_done_callback(nest)
-        for operation in operations[1:]:
-            operation.add_done_callback(seen.append)
-        # One more that is only submitted inside the nested turns.
-        loop.call_soon(lambda: later.append(offloop.sha256(DATA)) or later[0].add_done_callback(seen.append))
-        while len(seen) < 6:
-            await asyncio.sleep(0)
-        assert {operation.result() for operation in seen} == {DIGEST}
+        tasks = [loop.create_task(work(operation, number)) for number, operation in enumerate(operations)]
+        await asyncio.sleep(0)
+        wait_until(lambda: offloop.stats()["done"] >= done + 5)
+        await asyncio.gather(*tasks)
 
     loop.run_until_complete(main())
+    assert sorted(ended) == [0, 1, 2, 3, 4]
     loop.close()
 
 
