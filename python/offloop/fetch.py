@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -240,7 +239,7 @@ async def fetch_and_hash_urls(
         raise TypeError(f"urls must be an iterable of str, not one {type(urls).__name__}")
     if not isinstance(urls, Iterable):
         raise TypeError(f"urls must be an iterable of str, not {type(urls).__name__}")
-    limit = _count("max_concurrent", max_concurrent, 1, sys.maxsize)
+    limit = _count("max_concurrent", max_concurrent, 1, math.inf)
     seconds = _seconds("timeout", timeout)
     answers: dict[str, str | BaseException | None] = dict.fromkeys(_text("url", url) for url in urls)
     for url in answers:
@@ -344,7 +343,7 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _count(name: str, value: object, least: int, most: int = 2**31 - 1) -> int:
+def _count(name: str, value: object, least: int, most: float = 2**31 - 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if least == 1 and value < 1:

@@ -186,6 +186,7 @@ void bind_info(Class& cls) {
 NB_MODULE(_ext, m) {
   m.doc() = "Fetching, for offloop.fetch.";
   if (core_api() == nullptr) throw nb::python_error();
+  nb::set_leak_warnings(false);  // the module's own fetcher lives to the end of the process, by design
   set_converters({convert_response, convert_hashed, convert_info, convert_chunk});
 
   nb::class_<Body>(m, "Body", nb::type_slots(g_body_slots));

@@ -401,7 +401,7 @@ namespace {
 std::string readable(const std::string& text) {
   const Ref decoded(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
   const Ref bytes(decoded ? PyUnicode_AsUTF8String(decoded.get()) : nullptr);
-  if (bytes) return PyBytes_AsString(bytes.get());
+  if (bytes) return {PyBytes_AsString(bytes.get()), static_cast<std::size_t>(PyBytes_Size(bytes.get()))};
   PyErr_Clear();
   return "(out of memory for the message)";
 }

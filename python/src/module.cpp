@@ -38,7 +38,7 @@ PyMethodDef g_methods[] = {
      "file_hexdigest($module, /, path, algorithm='sha256')\n--\n\nAs file_digest; yields a str of hexadecimal digits."},
     {"sha256_many", fast(py_sha256_many), METH_FASTCALL, "sha256_many(payloads, max_concurrent): see offloop.hashing."},
     {"batch_hash", fast(py_batch_hash), METH_FASTCALL, "batch_hash(payloads, max_concurrent): see offloop.hashing."},
-    {"compute_sha256", py_compute_sha256, METH_O, "compute_sha256(data): see offloop.hashing."},
+    {"compute_sha256", py_compute_sha256, METH_O, "compute_sha256($module, data, /)\n--\n\nSee offloop.hashing."},
     {"algorithms", py_algorithms, METH_NOARGS, "The names that digest() takes, sorted."},
     {"configure", py_configure, METH_VARARGS, "configure(threads, max_pending, when_full): see offloop.configure."},
     {"configuration", py_configuration, METH_NOARGS, "The settings in force."},

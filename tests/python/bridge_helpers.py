@@ -1,5 +1,4 @@
-"""What the tests of the bridge share: operations that run until they are told to end, waiting for a state, programs in a
-process of their own."""
+"""What the tests of the bridge share: operations that end when they are told to, waiting for a state, programs."""
 
 from __future__ import annotations
 

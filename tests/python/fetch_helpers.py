@@ -106,11 +106,3 @@ class ScriptedServer:
                 rest = rest[sent:]
             if not self._hold:
                 connection.shutdown(socket.SHUT_WR)
-
-
-@contextlib.contextmanager
-def free_port() -> object:
-    """The URL of a port on which nothing listens, and nobody else will while the block runs."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}/"

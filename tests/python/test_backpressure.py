@@ -1,5 +1,4 @@
-"""What happens when max_pending operations are in flight: wait, raise, or run inline. The loop is never blocked, and nothing
-is lost."""
+"""When max_pending operations are in flight: wait, raise, or run inline. The loop is never blocked, nothing is lost."""
 
 from __future__ import annotations
 

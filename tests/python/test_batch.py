@@ -215,8 +215,7 @@ def test_batch_hash_from_many_threads_at_once() -> None:
     results: list[list[str]] = []
     payloads = payloads_of(500)
     threads = [
-        threading.Thread(target=lambda n=n: results.append(offloop.batch_hash(payloads, n % 3 + 1)))  # type: ignore[misc]
-        for n in range(8)
+        threading.Thread(target=lambda n=n: results.append(offloop.batch_hash(payloads, n % 3 + 1))) for n in range(8)
     ]
     for thread in threads:
         thread.start()

@@ -141,13 +141,29 @@ async def test_without_decompress_the_bytes_come_as_sent(origin: Origin) -> None
 
 
 async def test_repeated_headers_are_all_there_in_order() -> None:
-    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX:  \xe9 \r\nset-cookie:b\r\nEmpty:\r\nContent-Length: 0\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX:  a b \r\nset-cookie:b\r\nEmpty:\r\nContent-Length: 0\r\n\r\n"
     with ScriptedServer(answer) as server:
         async with Fetcher() as fetcher:
             response = await fetcher.get(server.url())
             assert [value for name, value in response.headers if name.lower() == "set-cookie"] == ["a", "b"]
-    assert response.header("SET-COOKIE") == "a"
+    assert (response.header("SET-COOKIE"), response.header("x")) == ("a", "a b")
     assert response.header("empty", "default") == ""
+
+
+async def test_headers_and_urls_that_are_not_utf_8_are_latin_1() -> None:
+    page = b"HTTP/1.1 200 OK\r\nX: \xe9\r\nY: \xc3\xa9\r\n\xff: z\r\nContent-Length: 0\r\n\r\n"
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /\xe9\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    wrong = b"HTTP/1.1 302 Found\r\nLocation: ftp://\xe9/\r\nContent-Length: 0\r\n\r\n"
+    with ScriptedServer(moved, page) as server:
+        async with Fetcher() as fetcher:
+            response = await fetcher.get(server.url())
+            assert (response.header("x"), response.header("y")) == ("\xe9", "\xe9")
+            assert ("\xff", "z") in response.headers
+            assert response.final_url in repr(response)
+    with ScriptedServer(wrong) as server:
+        async with Fetcher() as fetcher:
+            with pytest.raises(offloop.TooManyRedirectsError, match="redirect to a URL that is not allowed"):
+                await fetcher.get(server.url())
 
 
 # ---- what is sent ----------------------------------------------------------------------------------------------------
@@ -173,15 +189,6 @@ async def test_a_kept_alive_connection_is_used_again(origin: Origin) -> None:
         assert [response.reused_connection for response in responses] == [False] + [True] * 19
         assert fetcher.stats()["connections_opened"] == 1
     assert (await sees(origin, lambda stats: stats.open_connections == 0)).connections == 1
-
-
-async def test_non_ascii_urls_are_sent_percent_encoded(origin: Origin) -> None:
-    async with Fetcher(fail_on_status=False) as fetcher:
-        await fetcher.get(origin.url("/bytes/5?seed=\xe9\u4e16"))
-    stats = await asyncio.to_thread(origin.stats)
-    assert list(stats.targets) == ["/bytes/5?seed=%C3%A9%E4%B8%96"] or list(stats.targets) == [
-        "/bytes/5?seed=%c3%a9%e4%b8%96"
-    ]
 
 
 # ---- hash ------------------------------------------------------------------------------------------------------------
@@ -337,10 +344,9 @@ async def test_an_exception_in_the_callback_ends_the_transfer_and_is_raised(orig
             raise Enough("three")
 
     async with Fetcher() as fetcher:
-        with pytest.raises(Enough, match="three") as caught:
+        with pytest.raises(Enough, match="three"):
             await fetcher.stream(origin.url("/endless"), take)
         assert calls == 3
-        assert caught.traceback[-1].name == "take"
         assert (await abandoned(origin, 1)).requests == 1
         assert (await fetcher.get(origin.url("/bytes/5"))).size == 5
 
@@ -354,15 +360,41 @@ async def test_an_exception_for_the_last_chunk_is_raised_too(origin: Origin) -> 
             await fetcher.stream(origin.url("/bytes/10"), take)
 
 
-@pytest.mark.allow_live_objects  # the chunk of which a slice was kept
-async def test_a_slice_that_is_kept_ends_the_transfer_and_stays_readable(origin: Origin) -> None:
-    kept: list[memoryview] = []
+@pytest.mark.xfail(reason="the bridge drops an exception's own traceback (operation_await.cpp)", strict=True)
+@pytest.mark.loops("asyncio")
+async def test_an_exception_of_the_callback_keeps_its_traceback(origin: Origin) -> None:
+    def take(chunk: memoryview) -> None:
+        raise LookupError
 
     async with Fetcher() as fetcher:
-        with pytest.raises(BufferError):
-            await fetcher.stream(origin.url("/endless"), lambda chunk: kept.append(chunk[:100]))
-        await abandoned(origin, 1)
-    assert [bytes(piece) for piece in kept] == [bytes(100)]
+        with pytest.raises(LookupError) as caught:
+            await fetcher.stream(origin.url("/bytes/10"), take)
+    assert caught.traceback[-1].name == "take"
+
+
+async def test_what_was_made_of_a_chunk_stays_readable(origin: Origin) -> None:
+    numpy = pytest.importorskip("numpy")
+    slices: list[memoryview] = []
+    arrays: list[Any] = []
+
+    def take(chunk: memoryview) -> None:
+        slices.append(chunk[:1000])
+        if len(slices) > 5:
+            arrays.append(numpy.frombuffer(chunk, numpy.uint8))
+
+    async with Fetcher() as fetcher:
+        await fetcher.stream(origin.url(f"/bytes/{LARGE}?seed=k"), take)
+    right = body_bytes(LARGE, "k")
+    assert b"".join(slices) == b"".join(right[at : at + 1000] for at in range(0, LARGE, CHUNK_BYTES))
+    assert b"".join(map(bytes, arrays)) == right[5 * CHUNK_BYTES :]
+
+
+async def test_a_callback_must_be_a_plain_function(origin: Origin) -> None:
+    async def take(chunk: memoryview) -> None: ...
+
+    async with Fetcher() as fetcher:
+        with pytest.raises(TypeError, match="sink must be a plain function, not a coroutine function"):
+            fetcher.stream(origin.url("/bytes/10"), take)
 
 
 async def test_a_callback_that_does_not_return_holds_the_transfer_back() -> None:

@@ -99,19 +99,20 @@ async def test_algorithms_side_by_side_do_not_mix() -> None:
 
 
 async def test_an_unknown_algorithm_is_a_value_error_at_once() -> None:
-    for function in (hashing.digest, hashing.hexdigest, hashing.file_digest, hashing.file_hexdigest):
+    functions: list[Any] = [hashing.digest, hashing.hexdigest, hashing.file_digest, hashing.file_hexdigest]
+    for function in functions:
         with pytest.raises(ValueError, match="md6"):
-            function(b"x", "md6")  # type: ignore[operator]
+            function(b"x", "md6")
         with pytest.raises(TypeError, match="str"):
-            function(b"x", 256)  # type: ignore[operator]
+            function(b"x", 256)
         with pytest.raises(TypeError):
-            function()  # type: ignore[operator]
+            function()
         with pytest.raises(TypeError):
-            function(b"x", "sha256", "sha256")  # type: ignore[operator]
+            function(b"x", "sha256", "sha256")
         with pytest.raises(TypeError, match="algorithmus"):
-            function(b"x", algorithmus="sha256")  # type: ignore[operator]
+            function(b"x", algorithmus="sha256")
         with pytest.raises(TypeError, match="algorithm"):
-            function(b"x", "sha256", algorithm="sha256")  # type: ignore[operator]
+            function(b"x", "sha256", algorithm="sha256")
 
 
 async def test_small_messages_are_hashed_inline_and_are_done_at_once() -> None:

@@ -1,5 +1,7 @@
-"""Exit, fork, signals, closed loops, threads: with work queued and running. Each ends as defined, without a hang, a leak or a
-lost operation. In processes of their own."""
+"""Exit, fork, signals, closed loops, threads, with work queued and running, in processes of their own.
+
+Each ends as defined, without a hang, a leak or a lost operation.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ def test_the_process_ends_soon_with_one_worker_too(scenario: str) -> None:
     assert_clean(run_program("exits", scenario, env={"OFFLOOP_THREADS": "1"}))
 
 
-@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("turn", range(3))
 @pytest.mark.parametrize("scenario", ["daemon_thread_computes", "daemon_thread_batches", "daemon_thread_loop"])
 def test_a_daemon_thread_inside_offloop_at_exit_never_crashes(scenario: str, turn: int) -> None:
     assert_clean(run_program("exits", scenario))

@@ -139,7 +139,7 @@ TEST(PoolStress, APoolThatShrinksAndGrowsAtOnceHasAllItsWorkers) {
     PoolOptions options;
     options.threads = 1 + round % 3;
     ASSERT_TRUE(Pool::configure(options).ok());
-    if (round % 4 == 0) stay_idle(20'000);
+    stay_idle((round * 7) % 120 * 1000);  // from before the first worker has left to after the last
     options.threads = 4;
     ASSERT_TRUE(Pool::configure(options).ok());
     std::atomic<unsigned> here{0};

@@ -1,4 +1,4 @@
-"""Ends of the process while work is queued and running. Each must end with code 0, soon, and without a word on stderr."""
+"""Ends of the process while work is queued and running: each with code 0, soon, and without a word on stderr."""
 
 import asyncio
 import atexit

@@ -1,4 +1,4 @@
-"""Many event loops in one process: closed with work in flight, one after the other, side by side, nested, without add_reader."""
+"""Many event loops in one process: closed with work in flight, in turn, side by side, nested, without add_reader."""
 
 import asyncio
 import gc
@@ -149,7 +149,7 @@ class NoReaderLoop(asyncio.SelectorEventLoop):
 
 def without_add_reader() -> None:
     before = None
-    for _ in range(5):
+    for _ in range(2):
         loop = NoReaderLoop()
 
         async def main() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C at various moments. Prints "running" when the signal may come, "interrupted" when KeyboardInterrupt arrived."""
+"""Ctrl-C at various moments. Prints "running" when the signal may come, "interrupted" when it has arrived."""
 
 import asyncio
 import mmap
