@@ -14,7 +14,7 @@ if(OFFLOOP_COUNTERS OR CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_definitions(offloop_flags INTERFACE OFFLOOP_COUNTERS=1)
 endif()
 if(OFFLOOP_SANITIZE)
-  target_compile_options(offloop_flags INTERFACE -fsanitize=${OFFLOOP_SANITIZE} -g -O1)
+  target_compile_options(offloop_flags INTERFACE -fsanitize=${OFFLOOP_SANITIZE} -g1 -Og)   # half the compile time of -g -O1
   target_link_options(offloop_flags INTERFACE -fsanitize=${OFFLOOP_SANITIZE})
   if(OFFLOOP_SANITIZE MATCHES "undefined")
     target_compile_options(offloop_flags INTERFACE -fno-sanitize-recover=undefined)

@@ -1,8 +1,8 @@
 """What one await costs the event loop's thread, beside run_in_executor and to_thread, and what a lone await takes.
 
-The figure is CPU time of the loop's thread (time.thread_time) for a TaskGroup of N tasks that each await one operation, less
-the same TaskGroup of empty tasks, divided by N. Hashing happens on other threads and does not count, except where the
-operation runs inline, which has rows of its own.
+The figure is CPU time of the loop's thread (time.thread_time) for a TaskGroup of N tasks that each await one operation,
+less the same TaskGroup of empty tasks, divided by N. Hashing happens on other threads and does not count, except where
+the operation runs inline, which has rows of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import harness
@@ -112,7 +112,7 @@ def burst(report: Report, kind: str, count: int, size: int, repeats: int, *, jud
     report.add(row)
 
 
-async def one_after_another(work: Callable[[bytes], Awaitable[str]], payload: bytes, expected: str, count: int) -> float:
+async def one_after_another(work: harness.Work, payload: bytes, expected: str, count: int) -> float:
     """Wall seconds of one await with nothing else to do."""
     answers = []
     started = time.perf_counter()
@@ -130,7 +130,7 @@ async def hash_inline(payload: bytes) -> str:
 def lone(report: Report, kind: str, size: int, count: int, repeats: int) -> None:
     payload = harness.payloads(1, size)[0]
     expected = hash_here(payload)
-    works: dict[str, Callable[[bytes], Awaitable[str]]] = {
+    works: dict[str, harness.Work] = {
         "hashlib inline": hash_inline,
         "offloop.sha256": offloop.sha256,
         "run_in_executor": with_executor,

@@ -1,8 +1,8 @@
 """Fetching from nginx on loopback and hashing, 64 connections: aiohttp + hashlib against offloop.fetch_and_hash_urls.
 
-nginx shares the cores with whoever fetches. aiohttp runs at its best settings: one session kept over all rounds, 64 keep-alive
-connections, 64 tasks that each take the next URL, whole bodies by read(); the loop asyncio or uvloop, hashlib inline or, for
-large bodies, in threads. The target is asked of the best of these at each size.
+nginx shares the cores with whoever fetches. aiohttp runs at its best settings: one session kept over all rounds, 64
+keep-alive connections, 64 tasks that each take the next URL, whole bodies by read(); the loop asyncio or uvloop,
+hashlib inline or, for large bodies, in threads. The target is asked of the best of these at each size.
 """
 
 from __future__ import annotations
@@ -143,8 +143,7 @@ def case(
                 contenders[label] = lambda client=client: client.measure(urls, expected)  # type: ignore[misc]
             contenders[f"offloop, {kind}"] = loop.contender(lambda: with_offloop(urls, expected))
         row = harness.measure(f"{name}: {requests} requests, {CONNECTIONS} connections", "s", contenders, repeats)
-    best = min((label for label in row.values if label.startswith("aiohttp")), key=lambda label: row.values[label].median)
-    ours = min((label for label in row.values if label.startswith("offloop")), key=lambda label: row.values[label].median)
+    best, ours = row.fastest("aiohttp"), row.fastest("offloop")
     if target is None:
         row.compare(best, ours)
     else:

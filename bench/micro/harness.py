@@ -1,6 +1,7 @@
 """What the Python benchmarks share: interleaved measurements, the machine they ran on, targets, tables and JSON.
 
-A benchmark prints each target beside what it measured and ends with exit code 0 whatever came out: it informs, tests decide.
+A benchmark prints each target beside what it measured and ends with exit code 0 whatever came out: it informs, tests
+decide.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from offloop import _core
 # Above so many runnable tasks before the start, somebody else's work is in the figures; they are marked then.
 BUSY_LOAD = 0.5
 
-# The targets of the hash table were set on Sapphire Rapids, where two cores of the x16 kernel do 4.8 times what one core of
-# hashlib does (4.2 against 1.75 GB/s a core). See `kernel_ceiling`.
+# The targets of the hash table were set on Sapphire Rapids, where two cores of the x16 kernel do 4.8 times what one
+# core of hashlib does (4.2 against 1.75 GB/s a core). See `kernel_ceiling`.
 SAPPHIRE_RAPIDS_CEILING = 4.8
 
 Contender = Callable[[], float]
@@ -46,12 +47,14 @@ class Arguments(argparse.Namespace):
 def arguments(description: str | None, *, repeats: int = 7) -> Arguments:
     """Parse the command line: --quick, --json FILE, --repeats N."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="little work and 2 repeats: does it run, are the answers right")
+    parser.add_argument(
+        "--quick", action="store_true", help="little work, 2 rounds: does it run, are the answers right"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
-    parser.add_argument("--repeats", type=int, default=None, metavar="N", help=f"rounds of all contenders (default {repeats})")
+    parser.add_argument("--repeats", type=int, default=repeats, metavar="N", help="rounds (default %(default)s)")
     parsed = parser.parse_args(namespace=Arguments())
-    if parsed.repeats is None:
-        parsed.repeats = 2 if parsed.quick else repeats
+    if parsed.quick:
+        parsed.repeats = min(parsed.repeats, 2)
     if parsed.repeats < 1:
         parser.error(f"--repeats must be greater than 0, got {parsed.repeats}")
     return parsed
@@ -99,14 +102,19 @@ class Row:
         """How many times `slow` takes what `fast` takes: of each round, so that a drift of the machine cancels out."""
         return Spread.of([s / f for s, f in zip(self.rounds[slow], self.rounds[fast], strict=True)])
 
+    def fastest(self, prefix: str) -> str:
+        """The contender with the lowest median among those whose names start so."""
+        names = [name for name in self.values if name.startswith(prefix)]
+        return min(names, key=lambda name: self.values[name].median)
+
     def compare(self, slow: str, fast: str, label: str | None = None) -> None:
         """Report a ratio that has no target."""
         self.ratios[label or f"{slow} / {fast}"] = self.ratio(slow, fast)
 
     def demand(
-        self, what: str, value: Spread, target: float, *, at_least: bool = True, unit: str = "x", source: str = "issue 3"
+        self, what: str, value: Spread, target: float, *, at_least: bool = True, unit: str = "x", source: str = ""
     ) -> None:
-        """Set the median beside its target. `source` says where the target comes from."""
+        """Set the median beside its target. `source` says where a target that is not the project's own comes from."""
         reached = value.median >= target if at_least else value.median <= target
         self.checks.append(Check(what, value, target, at_least, unit, source, "PASS" if reached else "MISS"))
 
@@ -168,8 +176,11 @@ def loop_kinds() -> list[str]:
     return ["asyncio", "uvloop"]
 
 
-async def one_task_each(work: Callable[[bytes], Awaitable[str]], payloads: Sequence[bytes], expected: Sequence[str]) -> float:
-    """Seconds for a TaskGroup of one task a payload, each of which awaits `work`; every answer is compared afterwards."""
+Work = Callable[[bytes], Awaitable[str]]
+
+
+async def one_task_each(work: Work, payloads: Sequence[bytes], expected: Sequence[str]) -> float:
+    """Seconds for a TaskGroup of one task a payload, each awaiting `work`; every answer is compared afterwards."""
 
     async def one(payload: bytes) -> str:
         return await work(payload)
@@ -296,8 +307,10 @@ class Report:
         self._load_before = os.getloadavg()[0]
         self.facts: dict[str, Any] = {}
         about = self._machine
-        print(f"{name}: {about['python']}, {about['cpu']['name']} ({about['cpu']['model']}), {about['cores']} cores, "
-              f"{about['threads']} workers, widest kernel {about['widest_kernel']}, load {self._load_before:.2f}")
+        print(
+            f"{name}: {about['python']}, {about['cpu']['name']} ({about['cpu']['model']}), {about['cores']} cores, "
+            f"{about['threads']} workers, widest kernel {about['widest_kernel']}, load {self._load_before:.2f}"
+        )
         if self._load_before > BUSY_LOAD:
             print(f"  the machine is busy (load above {BUSY_LOAD}): take no figure below as final")
 
@@ -314,15 +327,18 @@ class Report:
             print(f"  {note}")
         for check in row.checks:
             sign = ">=" if check.at_least else "<="
-            print(f"  {check.verdict} {check.what}: {shown(check.value, check.unit)}, "
-                  f"target {sign} {number(check.target, check.unit)} ({check.source})")
+            print(
+                f"  {check.verdict} {check.what}: {shown(check.value, check.unit)}, "
+                f"target {sign} {number(check.target, check.unit)}{f' ({check.source})' if check.source else ''}"
+            )
         sys.stdout.flush()
 
     def finish(self) -> None:
         """Write the JSON, if it was asked for, and say how many targets were missed."""
         missed = [check for row in self._rows for check in row.checks if check.verdict == "MISS"]
         total = sum(len(row.checks) for row in self._rows)
-        print(f"\n{self.name}: {total - len(missed)} of {total} targets reached, load at the end {os.getloadavg()[0]:.2f}")
+        load = os.getloadavg()[0]
+        print(f"\n{self.name}: {total - len(missed)} of {total} targets reached, load at the end {load:.2f}")
         if self._given.json is None:
             return
         rows = [asdict(row) for row in self._rows]

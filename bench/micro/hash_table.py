@@ -1,10 +1,9 @@
-"""SHA-256 in a TaskGroup of one task a payload: offloop.sha256 against hashlib inline in the same tasks, by payload size."""
+"""SHA-256 in a TaskGroup of one task a payload: offloop.sha256 against hashlib inline in the same tasks, by size."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 
 import harness
 from harness import Ceiling, Loop, Report
@@ -43,7 +42,7 @@ def case(report: Report, kind: str, index: int, ceiling: Ceiling, repeats: int, 
     count = max(20, count // shrink)
     payloads = harness.payloads(count, size)
     expected = [hash_here(payload) for payload in payloads]
-    works: dict[str, Callable[[bytes], Awaitable[str]]] = {"hashlib inline": inline, "offloop.sha256": offloop.sha256}
+    works: dict[str, harness.Work] = {"hashlib inline": inline, "offloop.sha256": offloop.sha256}
     if size >= THREADS_FROM:
         works["hashlib in to_thread"] = in_thread
     with Loop(kind) as loop:
@@ -63,12 +62,14 @@ def case(report: Report, kind: str, index: int, ceiling: Ceiling, repeats: int, 
             "hashlib inline / offloop",
             ratio,
             bar,
-            source=f"issue 3's {target:.1f}x on Sapphire Rapids, as a share of this CPU's kernel ceiling {ceiling.ratio:.2f}x",
+            source=f"{target:.1f}x on Sapphire Rapids, as the same share of this CPU's ceiling {ceiling.ratio:.2f}x",
         )
     if size >= THREADS_FROM:
         row.compare("hashlib in to_thread", "offloop.sha256")
-    row.notes.append(f"offloop: {count / row.values['offloop.sha256'].median / 1000:.1f} k/s, "
-                     f"{count * size / row.values['offloop.sha256'].median / 1e9:.2f} GB/s")
+    row.notes.append(
+        f"offloop: {count / row.values['offloop.sha256'].median / 1000:.1f} k/s, "
+        f"{count * size / row.values['offloop.sha256'].median / 1e9:.2f} GB/s"
+    )
     report.add(row)
 
 
@@ -77,8 +78,10 @@ def main() -> None:
     report = Report("hash_table", given)
     ceiling = harness.kernel_ceiling()
     report.facts["kernel_ceiling"] = vars(ceiling)
-    print(f"kernels: {ceiling.kernel_gb_s:.2f} GB/s a worker against hashlib's {ceiling.hashlib_gb_s:.2f}: "
-          f"at most {ceiling.ratio:.2f}x with {ceiling.workers} workers")
+    print(
+        f"kernels: {ceiling.kernel_gb_s:.2f} GB/s a worker against hashlib's {ceiling.hashlib_gb_s:.2f}: "
+        f"at most {ceiling.ratio:.2f}x with {ceiling.workers} workers"
+    )
     for kind in harness.loop_kinds():
         for index in range(len(CASES)):
             case(report, kind, index, ceiling, given.repeats, 10 if given.quick else 1)

@@ -60,7 +60,7 @@ def child(repeats: int, shrink: int) -> None:
             }
             found.append((f"{len(payloads)} x {size // 1000} KB", harness.interleaved(contenders, repeats)))
     build = _core.build_info()
-    print(json.dumps({"mode": build["cpu_mode"], "problem": build["cpu_problem"], "kernels": build["kernels"], "rows": found}))
+    print(json.dumps({"problem": build["cpu_problem"], "kernels": build["kernels"], "rows": found}))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Payloads of 1 byte to 1 MB, log-uniform, in a TaskGroup of one task each, against hashlib inline in the same tasks."""
+"""Payloads of 1 byte to 1 MB, log-uniform, in a TaskGroup of one task each, against hashlib inline in such tasks."""
 
 from __future__ import annotations
 

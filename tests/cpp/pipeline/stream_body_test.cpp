@@ -316,7 +316,7 @@ TEST(FetchFileJob, TheFetcherMayBeDestroyedWhileTheWriterStillWrites) {
     File good(dir / "good"), bad(dir / "no-such-folder/bad");
     ASSERT_TRUE(good.start(*fetcher, request_of(bodies.of(bodies.text.size()))).ok());
     ASSERT_TRUE(bad.start(*fetcher, request_of(bodies.of(bodies.text.size()))).ok());
-    ASSERT_TRUE(comes_true([&] { return fetcher->stats().connections_opened != 0; }));
+    ASSERT_TRUE(bodies.server.request_counter().wait_for_at_least(2 * (round + 1)));
     fetcher.reset();
     const ErrorCode code = good.wait();
     EXPECT_TRUE(code == ErrorCode::kStopped || code == ErrorCode::kOk);

@@ -135,11 +135,11 @@ TEST(PoolStress, NoWakeIsLostWhenALongBatchTakesTheInboxInARefill) {
 // All tasks of a round wait for each other: with one worker fewer than configured it never ends.
 TEST(PoolStress, APoolThatShrinksAndGrowsAtOnceHasAllItsWorkers) {
   ASSERT_TRUE(resize_pool(4));
-  for (unsigned round = 0; round < 300; ++round) {
+  for (unsigned round = 0; round < 3000; ++round) {
     PoolOptions options;
     options.threads = 1 + round % 3;
     ASSERT_TRUE(Pool::configure(options).ok());
-    stay_idle((round * 7) % 120 * 1000);  // from before the first worker has left to after the last
+    stay_idle((round * 7) % 60 * 1000);  // from before the first worker has left to after the last
     options.threads = 4;
     ASSERT_TRUE(Pool::configure(options).ok());
     std::atomic<unsigned> here{0};

@@ -1,0 +1,110 @@
+"""Makes the tables of docs/performance.md from bench/results/*.json, so that no figure there is typed by hand.
+
+Without arguments it prints the tables; with --write it puts them between the markers `<!-- results: NAME -->` and
+`<!-- end -->` of the page; with --check it ends with exit code 1 when the page does not hold them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness import BUSY_LOAD, Spread, number, shown
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+
+_PLACE = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def spread(stored: dict[str, float]) -> Spread:
+    return Spread(stored["median"], stored["low"], stored["high"])
+
+
+def about(document: dict[str, Any]) -> list[str]:
+    """The line that says where and how the figures were made."""
+    machine = document["machine"]
+    loads = f"load before {document['load_before']:.2f}, after {document['load_after']:.2f}"
+    lines = [
+        f"`python bench/micro/{document['benchmark']}.py`, {document['date']}, {document['repeats']} rounds: "
+        f"{machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} cores, {machine['system']}, "
+        f"{machine['python']}, hashlib's {machine['hashlib_openssl']}, offloop {machine['offloop']} "
+        f"({machine['compiler']}, {machine['abi']}), {machine['threads']} workers, "
+        f"widest kernel {machine['widest_kernel']}; {loads}."
+    ]
+    if document["quick"]:
+        lines.append("\n**A --quick run: not a result.**")
+    if document["load_before"] > BUSY_LOAD:
+        lines.append("\n**The machine was busy: not a final result.**")
+    return lines
+
+
+def cases(document: dict[str, Any]) -> list[str]:
+    """What each contender took."""
+    lines = ["| case | contender | median | lowest - highest |", "|---|---|---|---|"]
+    for row in document["rows"]:
+        case = row["case"]
+        for name, stored in row["values"].items():
+            value = spread(stored)
+            low, high = number(value.low, row["unit"]), number(value.high, row["unit"])
+            lines.append(f"| {case} | {name} | {number(value.median, row['unit'])} | {low} - {high} |")
+            case = ""
+    return lines
+
+
+def demands(document: dict[str, Any]) -> list[str]:
+    """The ratios, with their targets where there are some."""
+    lines = ["| case | figure | measured | target | |", "|---|---|---|---|---|"]
+    for row in document["rows"]:
+        for check in row["checks"]:
+            sign = "at least" if check["at_least"] else "at most"
+            source = f" ({check['source']})" if check["source"] else ""
+            lines.append(
+                f"| {row['case']} | {check['what']} | {shown(spread(check['value']), check['unit'])} "
+                f"| {sign} {number(check['target'], check['unit'])}{source} | {check['verdict']} |"
+            )
+        for what, stored in row["ratios"].items():
+            lines.append(f"| {row['case']} | {what} | {shown(spread(stored), 'x')} | | |")
+    return lines if len(lines) > 2 else []
+
+
+def notes(document: dict[str, Any]) -> list[str]:
+    return [f"- {row['case']}: {'; '.join(row['notes'])}." for row in document["rows"] if row["notes"]]
+
+
+def tables(name: str) -> str:
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return f"\nNot measured yet: `python bench/micro/{name}.py --json bench/results/{name}.json`\n\n"
+    document = json.loads(path.read_text())
+    parts = [about(document), demands(document), cases(document), notes(document)]
+    return "\n" + "\n\n".join("\n".join(part) for part in parts if part) + "\n\n"
+
+
+def filled(page: str) -> str:
+    return _PLACE.sub(lambda place: place[1] + tables(place["name"]) + place[3], page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--check", action="store_true", help="exit code 1 when docs/performance.md does not hold them")
+    given = parser.parse_args()
+    page = PAGE.read_text()
+    if given.write:
+        PAGE.write_text(filled(page))
+    elif given.check:
+        if filled(page) != page:
+            sys.exit("docs/performance.md does not hold the stored results: run bench/micro/report.py --write")
+    else:
+        for path in sorted(RESULTS.glob("*.json")):
+            print(f"## {path.stem}\n{tables(path.stem)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What the documentation shows runs as it stands: every file of examples/, and the README's blocks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+README = (ROOT / "README.md").read_text()
+
+# What each example must have said, beyond ending well.
+WORDS = {
+    "fetch_and_hash.py": [r"/status/404: HTTPStatusError, give up: Fetch failed for ", r"/image\.png: [0-9a-f]{64}"],
+    "first_failure_cancels.py": [
+        r"failed: Fetch failed for http://.*/status/404: HTTP status 404",
+        r"the origin saw 4 of 4 slow requests abandoned",
+    ],
+    "hash_a_folder.py": [r"(?m)^[0-9a-f]{64}  .*a\.txt$"],
+    "hash_payloads.py": [r"1000 payloads, [0-9.]+ GB/s; the first: [0-9a-f]{64}"],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def run(*arguments: str | Path, cwd: Path) -> str:
+    """Runs Python, which must end well and silently; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs_and_says_what_it_should(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    printed = run(path, cwd=tmp_path)
+    assert path.name in WORDS, f"say here what {path.name} prints"
+    for words in WORDS[path.name]:
+        assert re.search(words, printed), f"expected {words!r} in:\n{printed}"
+
+
+def test_every_example_is_in_the_list_of_examples() -> None:
+    listed = re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "examples" / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == [path.name for path in EXAMPLES] == sorted(WORDS)
+
+
+def test_the_readme_has_examples() -> None:
+    assert len(blocks("python")) >= 2
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_a_python_block_of_the_readme_runs(number: int, tmp_path: Path) -> None:
+    run("-c", blocks("python")[number], cwd=tmp_path)
+
+
+# A snippet is lines of a function, below its includes: `bytes` is the reader's.
+PROGRAM = """\
+{includes}
+
+void snippet(offloop::ByteSpan bytes) {{
+{statements}
+  (void)r;
+}}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None or not (ROOT / "include").is_dir(), reason="needs g++ and the headers")
+@pytest.mark.parametrize("number", range(len(blocks("cpp"))))
+def test_a_cpp_block_of_the_readme_compiles(number: int, tmp_path: Path) -> None:
+    lines = blocks("cpp")[number].splitlines()
+    includes = [line for line in lines if line.startswith("#include")]
+    assert includes
+    source = tmp_path / "snippet.cpp"
+    statements = [line for line in lines if line not in includes]
+    source.write_text(PROGRAM.format(includes="\n".join(includes), statements="\n".join(statements)))
+    command = ["g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Werror", "-I", ROOT / "include", source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    used = set(re.findall(r"^offloop (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert {"hash", "fetch", "doctor"} <= used
+    listed = subprocess.run(
+        [sys.executable, "-m", "offloop", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for name in used:
+        assert re.search(rf"(?m)^\s+{name}\b", listed)
+    targets = set(re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert targets
+    makefile = (ROOT / "Makefile").read_text()
+    for target in targets:
+        assert re.search(rf"(?m)^{target}:", makefile), f"the README tells of make {target}"
