@@ -1,5 +1,7 @@
 #include "evp.h"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 #include <new>
 
@@ -22,19 +24,19 @@ class EvpGroup final : public runtime::Group {
   void run(runtime::Quantum& q) noexcept override {
     auto& work = static_cast<EvpWork&>(*q.works[0]);
     if (work.context == nullptr && !begin(work)) {
-      q.end(0, Outcome::kError);
+      fail(q);
       return;
     }
     std::size_t left = kQuantumBytes;
     while (true) {
       const std::size_t n = std::min(left, work.size);
-      if (n != 0 && EVP_DigestUpdate(work.context, work.data, n) != 1) return q.end(0, Outcome::kError);
+      if (n != 0 && EVP_DigestUpdate(work.context, work.data, n) != 1) return fail(q);
       runtime::Pool::report_bytes(n);
       work.data += n;
       work.size -= n;
       left -= n;
       if (work.size != 0) return;  // the quantum is over; cost_ns stays an overestimate
-      if (work.last) return q.end(0, finish(work) ? Outcome::kValue : Outcome::kError);
+      if (work.last) return finish(work) ? q.end(0, Outcome::kValue) : fail(q);
       const StreamWork::Next next = work.next_span(&work);
       if (next == StreamWork::Next::kIdle) return q.release(0);
       if (next == StreamWork::Next::kStop) return q.end(0, Outcome::kStopped);
@@ -42,6 +44,11 @@ class EvpGroup final : public runtime::Group {
   }
 
  private:
+  /// OpenSSL has queued its reasons for this thread: freed now, for nobody asks and the worker may outlive its clean-up.
+  static void fail(runtime::Quantum& q) noexcept {
+    OPENSSL_thread_stop();
+    q.end(0, Outcome::kError);
+  }
   static bool begin(EvpWork& work) noexcept {
     work.context = EVP_MD_CTX_new();
     return work.context != nullptr && EVP_DigestInit_ex(work.context, work.method, nullptr) == 1;
