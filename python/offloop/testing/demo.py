@@ -156,10 +156,13 @@ def _show(outcome: Outcome, targets: list[Target]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     table = Table(title="what came (small files left out)", title_justify="left")
     for column in ("URL", "bytes", "SHA-256 or error"):
-        table.add_column(column, overflow="fold", justify="right" if column == "bytes" else "left")
+        is_digest = column.startswith("SHA")
+        table.add_column(
+            column, overflow="fold", justify="right" if column == "bytes" else "left", min_width=64 if is_digest else None
+        )
     for target in targets:
         if "/small-" in target.url or "seed=small-" in target.url:
             continue
