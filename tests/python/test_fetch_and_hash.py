@@ -1,4 +1,4 @@
-"""offloop.fetch_and_hash_urls: what it returns and raises, that its limit holds, what a failure or a cancel leaves behind."""
+"""offloop.fetch_and_hash_urls: what it returns and raises, that its limit holds, what failures and cancels leave."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ async def test_a_limit_above_the_number_of_urls_is_fine(origin: Origin) -> None:
     assert await fetch_and_hash_urls(expected, 10**30) == expected
 
 
+@pytest.mark.loops("asyncio")
 async def test_the_timeout_is_for_each_url_and_does_not_count_the_queue(origin: Origin) -> None:
     urls = [origin.url(f"/slow?seconds=0.3&n={n}") for n in range(4)]
     assert len(await fetch_and_hash_urls(urls, 1, timeout=1.0)) == 4  # 1.2 s in all

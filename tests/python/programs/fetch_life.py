@@ -1,4 +1,7 @@
-"""Processes that end, fork, close their loop or are interrupted while transfers run. Arguments: the scenario, the origin."""
+"""Processes that end, fork, close their loop or are interrupted while transfers run.
+
+Arguments: the scenario, the origin's URL.
+"""
 
 import asyncio
 import os
@@ -8,7 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import offloop
@@ -174,6 +177,29 @@ def fork_and_exit_as_a_program_does(folder: str) -> None:
     while not ended_well(pid):
         time.sleep(0.005)
     asyncio.run(check_fetching())
+
+
+def fork_leaves_the_fetcher_to_the_parent(folder: str) -> None:
+    fetcher = Fetcher()
+
+    async def ends(*coroutines: Coroutine[Any, Any, int]) -> list[int | BaseException]:
+        return await asyncio.gather(*coroutines, return_exceptions=True)
+
+    async def fetch() -> int:
+        return int((await fetcher.get(f"{ORIGIN}/bytes/10")).size)
+
+    def child() -> None:
+        (error,) = asyncio.run(ends(fetch()))
+        assert isinstance(error, offloop.PoolClosedError)
+        assert str(error) == "the fetcher belongs to the parent process: make a new one after fork()"
+        fetcher.close()
+
+    assert asyncio.run(fetch()) == 10
+    pid = in_a_child(child, sys.exit)
+    while not ended_well(pid):
+        time.sleep(0.005)
+    assert asyncio.run(fetch()) == 10
+    fetcher.close()
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------

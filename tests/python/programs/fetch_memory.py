@@ -1,4 +1,4 @@
-"""Fetches and hashes the URLs given; prints the digests and by how many KiB the peak of resident memory grew meanwhile."""
+"""Fetches and hashes the URLs given; prints the digests, and by how many KiB the peak of resident memory grew."""
 
 import asyncio
 import resource
