@@ -51,7 +51,7 @@ def stats() -> dict[str, Any]:
 
     Counts: ``threads``, ``sleeping`` workers, ``in_flight`` and ``parked`` operations, ``queued`` and ``running`` works,
     ``done``, ``stopped``, ``failed``, ``inlined`` (ran on the loop at once), ``bytes`` hashed, ``quanta`` (batches run),
-    ``lane_fill`` (mean works a batch), ``wakes``, ``drains``. Latency histograms in nanoseconds, bucket *i* counting
+    ``lane_fill`` (mean works a batch, refills included: it can exceed 16), ``wakes``, ``drains``. Latency histograms in nanoseconds, bucket *i* counting
     [2**(i-1), 2**i): ``queue_ns`` (submit to start), ``run_ns`` (start to end), ``deliver_ns`` (end to the loop).
     """
     return _core.stats()

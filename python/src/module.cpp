@@ -23,7 +23,7 @@ PyMethodDef g_methods[] = {
      "digest.\n\n"
      "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD "
      "lanes.\n"
-     "TypeError for anything that is not a C-contiguous buffer. Cancelling frees the buffer as soon as no worker reads "
+     "TypeError if it is not bytes-like, BufferError if not C-contiguous. Cancelling frees the buffer as soon as no worker reads "
      "it."},
     {"digest", fast(py_digest), METH_FASTCALL | METH_KEYWORDS,
      "digest($module, /, data, algorithm='sha256')\n--\n\nAs sha256, by any of algorithms_available(); yields bytes.\n"

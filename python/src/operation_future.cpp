@@ -133,6 +133,7 @@ bool cancel_operation(PyOperation* op, PyObject* message) {
   op->state = OpState::kCancelled;
   op->value = message != nullptr && message != Py_None ? Ref::to(message).release() : nullptr;
   op->blocking = false;
+  PyObject_GC_Track(as_object(op));
   wake(op, Wake::kSoon);
   return true;
 }

@@ -42,9 +42,9 @@ bool load_asyncio() {
 
 PyObject* cancelled_error() { return load_asyncio() ? g_cancelled_error : nullptr; }
 
-/// Not tracked by the garbage collector until it holds something that may refer back to it: an exception with its
-/// traceback, a list. While somebody waits it keeps itself alive and is no garbage; digests refer to nothing. Bursts of
-/// operations then cost the collector no traversals.
+/// Not tracked by the garbage collector until it has ended: while somebody waits it keeps itself alive and is no garbage,
+/// and a burst of pending operations costs the collector no traversals. From its end on it is tracked whatever its value
+/// is: it owns the loop, which may own it (loop.x = op).
 static PyOperation* allocate(const char* name, OpState state) {
   PyOperation* op = PyObject_GC_New(PyOperation, g_operation_type);
   if (op == nullptr) return nullptr;
@@ -121,7 +121,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
   if (value_or_null != nullptr) {
     op->value = value_or_null;
     op->state = OpState::kValue;
-    if (!PyUnicode_CheckExact(value_or_null) && !PyBytes_CheckExact(value_or_null)) PyObject_GC_Track(as_object(op));
+    PyObject_GC_Track(as_object(op));
     return;
   }
   op->value = take_exception();
@@ -131,6 +131,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
     // The native side was stopped by somebody else than this object: ended as stopped.
     Py_CLEAR(op->value);
     op->state = OpState::kCancelled;
+    PyObject_GC_Track(as_object(op));
     return;
   }
   op->state = OpState::kError;
@@ -196,6 +197,7 @@ PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
   }
   op->value = value;
   op->loop = Ref::to(lp->loop).release();
+  PyObject_GC_Track(as_object(op));
   return as_object(op);
 }
 

@@ -5,6 +5,8 @@ Each ends as defined, without a hang, a leak or a lost operation.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import re
 import signal
@@ -12,10 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 from bridge_helpers import PROGRAMS, assert_clean, run_program
+
+import offloop
 
 # A program that ends within 2 s of its own work did not wait for the gigabytes in flight, which take tens of seconds.
 SOON_S = 10.0
@@ -202,3 +207,23 @@ def test_an_error_that_nobody_retrieves_is_shown_once() -> None:
     assert ended.stderr.count("never retrieved") == 1
     assert "FileNotFoundError" in ended.stderr
     assert os.sep in ended.stderr
+
+
+@pytest.mark.parametrize("payload", [b"inline", b"by the pool" * 20_000], ids=["inline", "pool"])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_loop_that_refers_to_its_own_operation_is_collected(payload: bytes, cancelled: bool) -> None:
+    async def end() -> offloop.Operation[str]:
+        operation = offloop.sha256(payload)
+        if cancelled:
+            operation.cancel()
+        else:
+            await operation
+        return operation
+
+    loop = asyncio.new_event_loop()
+    loop.cycle = loop.run_until_complete(end())  # type: ignore[attr-defined]
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert gone() is None
