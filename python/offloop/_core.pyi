@@ -1,9 +1,9 @@
 """The hot path, in C++."""
 
+from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from os import PathLike
-from asyncio import AbstractEventLoop, Task
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, TypeVar
 

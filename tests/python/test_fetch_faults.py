@@ -84,7 +84,9 @@ async def all_fail(fetcher: Fetcher, url: str, folder: Path, kind: type[offloop.
     folders = [folder / fetch.__name__ for fetch in WAYS]
     for own in folders:
         own.mkdir()
-    return await asyncio.gather(*(fails(fetcher, fetch, url, own, kind) for fetch, own in zip(WAYS, folders)))
+    return await asyncio.gather(
+        *(fails(fetcher, fetch, url, own, kind) for fetch, own in zip(WAYS, folders, strict=True))
+    )
 
 
 # ---- by the origin ---------------------------------------------------------------------------------------------------
