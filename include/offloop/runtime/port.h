@@ -1,6 +1,6 @@
 // Where finished operations of one event loop wait: a multi-producer list and an eventfd.
 //
-// Protocol (modelled in tests/cpp/model): push links the chain by a release CAS on `head_` and writes the eventfd if and only
+// Protocol (stressed in port_test.cpp; an interleaving model is still to be written): push links the chain by a release CAS on `head_` and writes the eventfd if and only
 // if the head was null; drain reads the eventfd first and takes the list by an acquire exchange second. There is no flag and
 // no fence: a producer that finds a non-null head knows that its predecessor's write is still to be read, because the reader
 // empties the fd before it empties the list.
