@@ -300,6 +300,23 @@ TEST(Lanes, AShortStreamEndsWhileLongOnesFillEveryLane) {
   EXPECT_EQ(streams.sink().ended(), 0U);
 }
 
+TEST(Lanes, ALaneThatComesFreeIsFilledInTheSameQuantum) {
+  ASSERT_TRUE(resize_pool(1));
+  const Messages messages(std::vector<std::size_t>(3 * kMaxLanes, 100));
+  std::deque<Sha256Work> works(messages.size());
+  StreamSink sink;
+  BusyWorkers busy;
+  const std::uint64_t before = Pool::instance()->stats().quanta;
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    works[i].set_message(messages[i], sha256_group());
+    works[i].sink = &sink;
+    ASSERT_TRUE(Pool::instance()->submit(&works[i]));
+  }
+  busy.release();
+  ASSERT_TRUE(sink.wait_for(works.size()));
+  EXPECT_EQ(Pool::instance()->stats().quanta - before, 1U);
+}
+
 TEST(Lanes, ALoneStreamEndsBesideABusyWorker) {
   ASSERT_TRUE(resize_pool(2));
   Operation<Unit> task = spawn([](StopToken stop) {
