@@ -84,8 +84,8 @@ demo: build
 bench: build
 	@$(system) bench
 	@$(MAKE) -s $(stamps)/bench
-	@cmake --preset release --log-level=WARNING
-	@cmake --build build/release --parallel $(JOBS) -- --quiet
+	@cmake --preset release -DOFFLOOP_TESTS=OFF --log-level=WARNING
+	@cmake --build build/release --target bench --parallel $(JOBS) -- --quiet
 	@for program in build/release/bench/micro/*; do if [ -x "$$program" ] && [ -f "$$program" ]; then echo "== $$program"; "$$program"; fi; done
 	@for script in bench/micro/*.py; do if [ -f "$$script" ]; then echo "== $$script"; $(py) "$$script"; fi; done
 
