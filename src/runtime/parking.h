@@ -12,11 +12,12 @@
 
 namespace offloop::runtime {
 
-/// Sleeps while *word == expected, at most timeout_ns (negative: without limit). May return early: the caller looks again.
+/// Sleeps while *word == expected, at most timeout_ns (negative: without limit). May return early: the caller looks
+/// again.
 inline void futex_wait(std::atomic<std::uint32_t>* word, std::uint32_t expected, std::int64_t timeout_ns) noexcept {
   timespec limit{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
-  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? nullptr : &limit,
-            nullptr, 0);
+  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), FUTEX_WAIT_PRIVATE, expected,
+            timeout_ns < 0 ? nullptr : &limit, nullptr, 0);
 }
 
 inline void futex_wake(std::atomic<std::uint32_t>* word, int sleepers) noexcept {

@@ -1,4 +1,5 @@
-// Submitting, taking and giving back. Threads, sleep and wake: pool_threads.cpp. The process's one pool: pool_instance.cpp.
+// Submitting, taking and giving back. Threads, sleep and wake: pool_threads.cpp. The process's one pool:
+// pool_instance.cpp.
 #include "offloop/runtime/pool.h"
 
 #include <sched.h>
@@ -121,7 +122,8 @@ std::int64_t Pool::Impl::fill(Quantum& q, Group* group, unsigned lanes) noexcept
     cost += work->cost_ns;
     q.works[q.count++] = work;
     Phase expected = Phase::kQueued;
-    if (!work->phase.compare_exchange_strong(expected, Phase::kRunning, std::memory_order_acq_rel) || work->stop_requested()) {
+    if (!work->phase.compare_exchange_strong(expected, Phase::kRunning, std::memory_order_acq_rel) ||
+        work->stop_requested()) {
       q.end(q.count - 1, Outcome::kStopped);
     }
   }
@@ -190,7 +192,9 @@ void Pool::forget(Group& group) noexcept {
   }
 }
 
-unsigned Quantum::worker_index() const noexcept { return worker_.index; }
+unsigned Quantum::worker_index() const noexcept {
+  return worker_.index;
+}
 
 unsigned Quantum::refill() noexcept {
   Pool::Impl& s = *pool_.impl_;
@@ -209,7 +213,8 @@ unsigned Quantum::refill() noexcept {
     cost = s.fill(*this, group_, limit_);
   }
   s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
-  // What came out of the inbox for other groups has nobody if we take long and a worker fell asleep while it was in our hands.
+  // What came out of the inbox for other groups has nobody if we take long and a worker fell asleep while it was in our
+  // hands.
   if (!group_->prompt && s.has_work()) s.wake_if_behind();
   mark_started(before);
   return count - before;
@@ -236,7 +241,9 @@ void Quantum::mark_started(unsigned from) noexcept {
 }
 
 // Does not look at the work: its owner may have submitted it again already, or freed it.
-void Quantum::release(unsigned i) noexcept { works[i] = works[--count]; }
+void Quantum::release(unsigned i) noexcept {
+  works[i] = works[--count];
+}
 
 void Quantum::end(unsigned i, Outcome outcome) noexcept {
   Work* work = works[i];
@@ -265,9 +272,15 @@ void Quantum::flush() noexcept {
       auto* work = static_cast<Work*>(item);
       item = item->next;
       switch (work->outcome) {
-        case Outcome::kStopped: worker_.stopped.add(1); break;
-        case Outcome::kError: worker_.failed.add(1); break;
-        default: worker_.done.add(1); break;
+        case Outcome::kStopped:
+          worker_.stopped.add(1);
+          break;
+        case Outcome::kError:
+          worker_.failed.add(1);
+          break;
+        default:
+          worker_.done.add(1);
+          break;
       }
       if (work->started_ns != 0) worker_.run_ns.record(now - work->started_ns);
       work->ended_ns = now;

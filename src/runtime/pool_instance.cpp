@@ -29,7 +29,9 @@ unsigned wanted_threads() noexcept {
   return found;
 }
 
-void exit_handler() { Pool::shutdown(250'000'000); }
+void exit_handler() {
+  Pool::shutdown(250'000'000);
+}
 
 }  // namespace
 
@@ -109,9 +111,13 @@ void Pool::shutdown(std::int64_t timeout_ns) noexcept {
   }
 }
 
-void Pool::shutdown_at_exit() noexcept { std::atexit(exit_handler); }
+void Pool::shutdown_at_exit() noexcept {
+  std::atexit(exit_handler);
+}
 
-unsigned Pool::threads() const noexcept { return impl_->target.load(std::memory_order_relaxed); }
+unsigned Pool::threads() const noexcept {
+  return impl_->target.load(std::memory_order_relaxed);
+}
 
 PoolStats Pool::stats() const noexcept {
   PoolStats sum;
@@ -124,7 +130,8 @@ PoolStats Pool::stats() const noexcept {
     sum.running = s.held;
     sum.queued = s.waiting;
     // Only workers take from the inbox, and they do it under this mutex: what hangs below the head stays.
-    for (const PortItem* item = s.inbox.load(std::memory_order_acquire); item != nullptr; item = item->next) ++sum.queued;
+    for (const PortItem* item = s.inbox.load(std::memory_order_acquire); item != nullptr; item = item->next)
+      ++sum.queued;
   }
   const std::lock_guard lock(s.threads_mutex);
   for (const Worker* w : s.workers) {

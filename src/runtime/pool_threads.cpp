@@ -17,7 +17,9 @@ thread_local Worker* tl_worker = nullptr;
 
 }  // namespace
 
-bool Pool::on_worker() noexcept { return tl_worker != nullptr; }
+bool Pool::on_worker() noexcept {
+  return tl_worker != nullptr;
+}
 
 void Pool::report_bytes(std::uint64_t n) noexcept {
   if (tl_worker != nullptr) tl_worker->bytes.add(n);
@@ -52,8 +54,8 @@ void Pool::Impl::run(Worker& worker) noexcept {
   if (has_work()) wake_if_behind();
 }
 
-/// Whether this worker is one too many. Decided under the lock of start_threads: a pool that grows again either keeps this
-/// thread or sees that it is gone and starts another.
+/// Whether this worker is one too many. Decided under the lock of start_threads: a pool that grows again either keeps
+/// this thread or sees that it is gone and starts another.
 bool Pool::Impl::leaves(Worker& worker) noexcept {
   if (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(threads_mutex);
@@ -121,8 +123,8 @@ void Pool::Impl::wake_one() noexcept {
 }
 
 void Pool::Impl::wake_all() noexcept {
-  // Those in the list now: who joins it later looks at `closed` and `target` after that. One at a time by wake_one() could
-  // wake the same few again and again, for those who may stay go back to sleep at once.
+  // Those in the list now: who joins it later looks at `closed` and `target` after that. One at a time by wake_one()
+  // could wake the same few again and again, for those who may stay go back to sleep at once.
   const std::lock_guard lock(idle_mutex);
   while (Worker* worker = idle_first) {
     idle_first = worker->idle_next;
@@ -173,8 +175,8 @@ bool Pool::Impl::start_threads(unsigned n) noexcept {
     return false;
   }
   target.store(n, std::memory_order_seq_cst);
-  // Signals belong to the threads of the program: ours start with all of them blocked, but those that a fault raises in the
-  // thread itself, which the kernel would turn into a death without a word (no faulthandler, no sanitizer report).
+  // Signals belong to the threads of the program: ours start with all of them blocked, but those that a fault raises in
+  // the thread itself, which the kernel would turn into a death without a word (no faulthandler, no sanitizer report).
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

@@ -14,7 +14,8 @@ namespace {
 
 void signal_fd(int fd) noexcept {
   const std::uint64_t one = 1;
-  // EAGAIN (the counter is at its maximum) means that the fd is readable already; EINTR cannot happen on a non-blocking eventfd.
+  // EAGAIN (the counter is at its maximum) means that the fd is readable already; EINTR cannot happen on a non-blocking
+  // eventfd.
   [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
 }
 
@@ -32,7 +33,9 @@ Port::Port(int fd, Orphaned orphaned) noexcept : fd_(fd), generation_(fork_gener
   count_made(Counted::kPort);
 }
 
-Port::~Port() { count_freed(Counted::kPort); }
+Port::~Port() {
+  count_freed(Counted::kPort);
+}
 
 void Port::accept(PortItem* first, PortItem* last) noexcept {
   // seq_cst here and in close(): either close() sees this producer and waits, or this producer sees closed_.
@@ -56,7 +59,8 @@ PortItem* Port::drain() noexcept {
   // In a forked child the counter is still the parent's: to read it there would take the parent's wake away for good.
   if (!closed() && generation_ == fork_generation()) {
     std::uint64_t count = 0;
-    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);  // EAGAIN: a stale reader or a rearm; look all the same
+    [[maybe_unused]] const auto got =
+        ::read(fd_, &count, sizeof count);  // EAGAIN: a stale reader or a rearm; look all the same
   }
   PortItem* newest = head_.exchange(nullptr, std::memory_order_acq_rel);
   // Chains are pushed newest first and each chain is linked newest first too: one reversal gives the order of ending.

@@ -72,10 +72,12 @@ double quota_in(const std::string& root, std::string path, bool v2) {
     double period = 0;
     const std::string folder = root + (path == "/" ? "" : path);
     if (v2) {
-      if (read_line(folder + "/cpu.max", line, sizeof line) && std::sscanf(line, "%lf %lf", &quota, &period) == 2 && period > 0)
+      if (read_line(folder + "/cpu.max", line, sizeof line) && std::sscanf(line, "%lf %lf", &quota, &period) == 2 &&
+          period > 0)
         cpus = std::min(cpus, quota / period);
-    } else if (read_line(folder + "/cpu.cfs_quota_us", line, sizeof line) && std::sscanf(line, "%lf", &quota) == 1 && quota > 0 &&
-               read_line(folder + "/cpu.cfs_period_us", line, sizeof line) && std::sscanf(line, "%lf", &period) == 1 && period > 0) {
+    } else if (read_line(folder + "/cpu.cfs_quota_us", line, sizeof line) && std::sscanf(line, "%lf", &quota) == 1 &&
+               quota > 0 && read_line(folder + "/cpu.cfs_period_us", line, sizeof line) &&
+               std::sscanf(line, "%lf", &period) == 1 && period > 0) {
       cpus = std::min(cpus, quota / period);
     }
     if (path.empty() || path == "/") return cpus;

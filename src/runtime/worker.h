@@ -13,7 +13,9 @@ class Pool;
 /// A counter with one writer: a plain add, readable from anywhere.
 class Tally {
  public:
-  void add(std::uint64_t n) noexcept { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void add(std::uint64_t n) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -28,10 +30,10 @@ class alignas(64) Worker {
 
   Pool* const pool;
   const unsigned index;
-  Worker* idle_next = nullptr;             ///< guarded by Pool::Impl::idle_mutex
-  std::atomic<std::uint32_t> awake{1};     ///< futex word: 0 while it may sleep
+  Worker* idle_next = nullptr;          ///< guarded by Pool::Impl::idle_mutex
+  std::atomic<std::uint32_t> awake{1};  ///< futex word: 0 while it may sleep
 
-  bool running = false;                    ///< a thread runs it, and will not leave; guarded by Pool::Impl::threads_mutex
+  bool running = false;  ///< a thread runs it, and will not leave; guarded by Pool::Impl::threads_mutex
 
   Tally done, stopped, failed, bytes, quanta, lanes;
   Histogram queue_ns, run_ns;

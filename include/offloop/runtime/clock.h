@@ -1,8 +1,8 @@
 // The runtime's one clock: CLOCK_MONOTONIC in nanoseconds.
 #pragma once
 
-#include <ctime>
 #include <cstdint>
+#include <ctime>
 
 namespace offloop::runtime {
 

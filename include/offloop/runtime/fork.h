@@ -1,4 +1,5 @@
-// Forks, counted. A forked child has none of our threads; what was made before the fork is recognised by its generation and left alone.
+// Forks, counted. A forked child has none of our threads; what was made before the fork is recognised by its generation
+// and left alone.
 #pragma once
 
 #include <atomic>
@@ -9,8 +10,8 @@ namespace offloop::runtime {
 /// How often this process is a fork of a process that used offloop. The child handler only adds one to it. [any thread]
 std::uint32_t fork_generation() noexcept;
 
-/// A lock for a few instructions on something static. It has no destructor, and a fork cannot leave it locked: it holds the
-/// generation of its owner plus one, and an older one counts as free.
+/// A lock for a few instructions on something static. It has no destructor, and a fork cannot leave it locked: it holds
+/// the generation of its owner plus one, and an older one counts as free.
 class ForkLock {
  public:
   explicit ForkLock(std::atomic<std::uint32_t>& word) noexcept : word_(word) { lock(word); }

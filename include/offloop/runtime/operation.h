@@ -5,7 +5,8 @@
 //   op.then([](Result<Digest>& r) noexcept { ... });        // on the worker that ended it, or here if it has ended
 //   Result<Digest> digest = co_await op;                    // resumes on the worker that ended it
 //
-// One of the three, once. Dropping the handle neither cancels nor waits; the input must live until the operation has ended.
+// One of the three, once. Dropping the handle neither cancels nor waits; the input must live until the operation has
+// ended.
 #pragma once
 
 #include <coroutine>
@@ -34,7 +35,8 @@ class StopToken {
 
 namespace runtime {
 
-/// Type-independent half of the shared state: who waits, and how many hold it. The pool and the handle hold one reference each.
+/// Type-independent half of the shared state: who waits, and how many hold it. The pool and the handle hold one
+/// reference each.
 class OperationBase : public Sink {
  public:
   OperationBase() noexcept { count_made(Counted::kOperation); }
@@ -46,7 +48,8 @@ class OperationBase : public Sink {
   /// Blocks at most timeout_ns; true when it has ended. [any thread]
   bool wait_for(std::int64_t timeout_ns) noexcept;
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire) != 0; }
-  /// Runs fn(context) when ended: at once if it has, else on the thread that ends it. At most one; context is not null. [any thread]
+  /// Runs fn(context) when ended: at once if it has, else on the thread that ends it. At most one; context is not null.
+  /// [any thread]
   void on_done(void (*fn)(void*) noexcept, void* context) noexcept;
 
   void accept(PortItem* first, PortItem* last) noexcept final;  // [worker]
@@ -117,10 +120,12 @@ class Operation {
     if (state_ != nullptr) state_->unref();
   }
 
-  /// Blocks until ended and takes the result. kInternal when called on a worker, which could wait for itself. [any thread]
+  /// Blocks until ended and takes the result. kInternal when called on a worker, which could wait for itself. [any
+  /// thread]
   Result<T> get() {
     if (!state_->done() && runtime::Pool::on_worker())
-      return Error(ErrorCode::kInternal, "Operation::get() on a worker would wait for a worker: use then() or co_await");
+      return Error(ErrorCode::kInternal,
+                   "Operation::get() on a worker would wait for a worker: use then() or co_await");
     state_->wait();
     return std::move(state_->result);
   }
@@ -159,8 +164,8 @@ class Operation {
   runtime::OperationState<T>* state_;
 };
 
-/// Runs fn(StopToken) on the pool. It returns T or Result<T>; an exception becomes an Error (bad_alloc: kOutOfMemory, others:
-/// kInternal with what()). On a worker it runs at once, here. [any thread]
+/// Runs fn(StopToken) on the pool. It returns T or Result<T>; an exception becomes an Error (bad_alloc: kOutOfMemory,
+/// others: kInternal with what()). On a worker it runs at once, here. [any thread]
 template <class F>
 auto spawn(F fn) {
   using Returned = std::invoke_result_t<F, StopToken>;

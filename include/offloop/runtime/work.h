@@ -1,4 +1,5 @@
-// Work: one operation as the runtime sees it, and the two things around it: the group that runs it, the sink it ends in.
+// Work: one operation as the runtime sees it, and the two things around it: the group that runs it, the sink it ends
+// in.
 #pragma once
 
 #include <atomic>
@@ -29,7 +30,8 @@ class Sink {
   ~Sink() = default;
 };
 
-/// The life of a work. Queued -> Running -> (Queued again, a quantum later) -> Ended; Queued -> Stopped by try_stop_queued.
+/// The life of a work. Queued -> Running -> (Queued again, a quantum later) -> Ended; Queued -> Stopped by
+/// try_stop_queued.
 enum class Phase : std::uint8_t {
   kIdle,     ///< not with the pool: new, or a stream that waits for its next piece
   kQueued,   ///< in the inbox or in its group's queue
@@ -43,22 +45,22 @@ enum class Outcome : std::uint8_t { kNone, kValue, kError, kStopped };
 /// Base of everything the pool runs. Not copyable; its owner keeps it alive until the sink has accepted it.
 struct Work : PortItem {
   // The first cache line is all that the loop needs of an ended work, beside the result: it comes from another core.
-  void* user = nullptr;            ///< for the owner; the runtime does not look at it
-  std::int64_t ended_ns = 0;       ///< monotonic, set when it ended
+  void* user = nullptr;       ///< for the owner; the runtime does not look at it
+  std::int64_t ended_ns = 0;  ///< monotonic, set when it ended
   Sink* sink = nullptr;
   Group* group = nullptr;
-  std::int64_t submitted_ns = 0;   ///< monotonic, set by submit
-  std::uint32_t cost_ns = 0;       ///< estimate of the work left, for the decision to wake another worker
+  std::int64_t submitted_ns = 0;     ///< monotonic, set by submit
+  std::uint32_t cost_ns = 0;         ///< estimate of the work left, for the decision to wake another worker
   Outcome outcome = Outcome::kNone;  ///< valid once Ended
   std::atomic<Phase> phase{Phase::kIdle};
-  std::atomic<bool> stop{false};   ///< asked to stop; a running work looks at it at least every 10 ms
-  std::int64_t started_ns = 0;     ///< monotonic, set at the first quantum; 0 when it never ran
+  std::atomic<bool> stop{false};  ///< asked to stop; a running work looks at it at least every 10 ms
+  std::int64_t started_ns = 0;    ///< monotonic, set at the first quantum; 0 when it never ran
 
   Work() = default;
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  [[nodiscard]] bool stop_requested() const noexcept { 
+  [[nodiscard]] bool stop_requested() const noexcept {
     return stop.load(std::memory_order_relaxed) || g_stop_all.load(std::memory_order_relaxed);
   }
 
@@ -67,7 +69,8 @@ struct Work : PortItem {
   bool try_stop_queued() noexcept {
     Phase expected = Phase::kQueued;
     // acq: what a worker wrote in an earlier quantum is seen by the caller, who may free the input now.
-    return phase.compare_exchange_strong(expected, Phase::kStopped, std::memory_order_acq_rel, std::memory_order_acquire);
+    return phase.compare_exchange_strong(expected, Phase::kStopped, std::memory_order_acq_rel,
+                                         std::memory_order_acquire);
   }
 
   /// Asks the work to end early. It ends in the sink all the same. [any thread]
