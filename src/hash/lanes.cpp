@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "hash/dispatch.h"
 #include "offloop/hash/stream.h"
@@ -87,6 +88,10 @@ class LaneSet {
         q_.refill();
         load_new();
       }
+      if (left == 0) {
+        runtime::Pool::report_bytes(std::exchange(bytes_, 0));
+        if (q_.goes_on()) left = kQuantumBlocks;
+      }
     }
     for (unsigned i = 0; i < q_.count; ++i) lane_[i]->work->cost_ns = sha256_cost_ns(lane_[i]->work->size);
     runtime::Pool::report_bytes(bytes_);
@@ -164,8 +169,8 @@ void Sha256Group::run(Quantum& q) noexcept {
   lanes.run();
 }
 
-/// As many as give the most bytes a second over all workers that are awake: an even share, or full AVX-512 lanes on some
-/// and the rest on another (20 streams on two cores: 16 + 4 beats 10 + 10). Rates: the measured table of this CPU.
+/// As many as give the most bytes a second over all workers that are awake: an even share, or full AVX-512 lanes on
+/// some and the rest on another (20 streams on two cores: 16 + 4 beats 10 + 10). Rates: the measured table of this CPU.
 unsigned Sha256Group::lanes_to_take(unsigned waiting, unsigned workers) const noexcept {
   if (max_workers != 0) workers = std::min(workers, max_workers);
   if (waiting == 0 || workers == 0) return 1;

@@ -33,7 +33,8 @@ bool Pool::submit(Work* first, std::size_t n) noexcept {
   do {
     first->next = head;
   } while (!s.inbox.compare_exchange_weak(head, top, std::memory_order_seq_cst, std::memory_order_relaxed));
-  s.wake_if_behind();
+  s.last_submit_ns.store(now, std::memory_order_relaxed);
+  s.wake_for_share(now);
   return true;
 }
 
@@ -140,6 +141,9 @@ bool Pool::acquire(Quantum& q) noexcept {
     Group* group = s.next_ready();
     while (group != nullptr && group->waiting_ == 0) group = s.next_ready();  // emptied by a refill meanwhile
     if (group == nullptr) return false;
+    // Before the lanes are dealt out, so that who is woken counts: two long streams are two workers' work, not one
+    // pair's.
+    if (s.waiting > 1) s.wake_for_share(now_ns());
     const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
     q.group_ = group;
     q.limit_ = std::max(1U, group->lanes_to_take(group->waiting_ + group->held_, workers));
@@ -148,7 +152,6 @@ bool Pool::acquire(Quantum& q) noexcept {
     s.make_ready(group);
   }
   s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
-  s.wake_if_behind();
   q.flush();
   q.mark_started(0);
   q.worker_.quanta.add(1);
@@ -218,6 +221,13 @@ unsigned Quantum::refill() noexcept {
   if (!group_->prompt && s.has_work()) s.wake_if_behind();
   mark_started(before);
   return count - before;
+}
+
+bool Quantum::goes_on() const noexcept {
+  const Pool::Impl& s = *pool_.impl_;
+  return count == 1 && !works[0]->stop_requested() && group_->max_workers == 0 &&
+         s.inbox.load(std::memory_order_relaxed) == nullptr && s.runnable.load(std::memory_order_relaxed) == 0 &&
+         !s.closed.load(std::memory_order_relaxed);
 }
 
 /// Brings the group's count of held works up to date. Returns by how many it fell (modulo 2^64 when it grew).

@@ -16,6 +16,8 @@ namespace offloop::runtime {
 inline constexpr std::int64_t kWakeBacklogNs = 50'000;
 /// How long the last worker looks for work before it sleeps; a lone await costs about 20 us instead of 35-66.
 inline constexpr std::int64_t kSpinNs = 50'000;
+/// Who has submitted something so recently is taken to be still running (Impl::wake_for_share).
+inline constexpr std::int64_t kSubmitterBusyNs = 30'000;
 
 // Sleep and wake. A submitter pushes to `inbox` and then reads `prompt` and `sleeping`; a worker that gives up writes
 // `prompt` and `sleeping` and then reads `inbox` and `runnable`. All of these are seq_cst, so at least one of the two
@@ -29,10 +31,12 @@ struct Pool::Impl {
   const std::uint32_t generation = fork_generation();  ///< after a fork this pool is a picture of the parent's
   alignas(64) std::atomic<Work*> inbox{nullptr};  ///< what was submitted, newest first; anyone pushes, workers take all
   alignas(64) std::atomic<std::int64_t> backlog_ns{0};  ///< estimated cost of what no worker has taken
-  alignas(64) std::atomic<std::uint32_t> prompt{0};     ///< workers that look at the queue again within a quantum
-  std::atomic<std::uint32_t> sleeping{0};               ///< workers in the idle list
-  std::atomic<std::uint32_t> runnable{0};               ///< groups in the ring; written under mutex
-  std::atomic<bool> spinning{false};                    ///< a worker spins: at most one does
+  std::atomic<std::int64_t> last_submit_ns{0};
+  const unsigned cpus = available_cpus();
+  alignas(64) std::atomic<std::uint32_t> prompt{0};  ///< workers that look at the queue again within a quantum
+  std::atomic<std::uint32_t> sleeping{0};            ///< workers in the idle list
+  std::atomic<std::uint32_t> runnable{0};            ///< groups in the ring; written under mutex
+  std::atomic<bool> spinning{false};                 ///< a worker spins: at most one does
   std::atomic<bool> closed{false};
   std::atomic<std::uint32_t> live{0};    ///< worker threads that have not returned; a futex word
   std::atomic<std::uint32_t> target{0};  ///< workers with an index at or above this one leave
@@ -64,6 +68,7 @@ struct Pool::Impl {
   bool leaves(Worker& worker) noexcept;
   // [any thread]
   void wake_if_behind() noexcept;
+  void wake_for_share(std::int64_t now) noexcept;
   void wake_one() noexcept;
   void wake_all() noexcept;
   void close() noexcept;

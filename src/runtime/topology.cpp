@@ -95,17 +95,21 @@ unsigned quota_cpus() {
 
 }  // namespace
 
+unsigned available_cpus() noexcept {
+  try {
+    return std::clamp(std::min(affinity_cpus(), quota_cpus()), 1U, kMaxThreads);
+  } catch (const std::exception&) {  // out of memory, or a /proc that looks like no other
+    return affinity_cpus();
+  }
+}
+
 unsigned default_threads() noexcept {
   if (const char* text = std::getenv("OFFLOOP_THREADS"); text != nullptr && *text != '\0') {
     char* end = nullptr;
     const long wanted = std::strtol(text, &end, 10);
     if (*end == '\0' && wanted > 0) return static_cast<unsigned>(std::min<long>(wanted, kMaxThreads));
   }
-  try {
-    return std::clamp(std::min(affinity_cpus(), quota_cpus()), 1U, kMaxThreads);
-  } catch (const std::exception&) {  // out of memory, or a /proc that looks like no other
-    return affinity_cpus();
-  }
+  return available_cpus();
 }
 
 }  // namespace offloop::runtime

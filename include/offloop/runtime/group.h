@@ -32,6 +32,9 @@ class Quantum {
   void release(unsigned i) noexcept;
   /// Fills up to the group's lanes with works that wait. Returns how many came. [worker]
   unsigned refill() noexcept;
+  /// True while one work is at hand, nothing else waits and nobody wants it to stop: to give it back at the end of the
+  /// quantum would only mean to take it again. [worker]
+  [[nodiscard]] bool goes_on() const noexcept;
   /// Hands what has ended to the sinks. Cheap when nothing has. [worker]
   void flush() noexcept;
   /// The index of the worker that runs this, 0 .. threads - 1.

@@ -45,6 +45,8 @@ struct PoolStats {
 /// The number of CPUs this process may use: affinity mask and cgroup quota (v1, v2), rounded up, at least 1.
 /// OFFLOOP_THREADS wins.
 unsigned default_threads() noexcept;
+/// The same without OFFLOOP_THREADS.
+unsigned available_cpus() noexcept;
 
 class Pool {
  public:

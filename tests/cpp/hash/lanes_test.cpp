@@ -145,13 +145,31 @@ TEST(Lanes, APaddedEndOfTwoBlocksMayBeCutByTheQuantum) {
   ASSERT_TRUE(resize_pool(1));
   const std::size_t full = kQuantumBytes - 64;  // one block of the quantum is left for a tail of two
   for (std::size_t rest = 55; rest < 64; ++rest) {
-    const Messages alone({full + rest});
-    ASSERT_TRUE(pool_comes_to_rest());  // else it could join the quantum in which the one before ended
+    const Messages pair({full + rest, full + rest});  // a lone one would not be given back at the end of its quantum
+    std::deque<Sha256Work> works(2);
+    StreamSink sink;
+    BusyWorkers busy;
     const std::uint64_t before = Pool::instance()->stats().quanta;
-    hash_all(alone, 1);
-    // What this test is about really happened: the second block of the tail ran in a second quantum.
+    for (std::size_t i = 0; i < 2; ++i) {
+      works[i].set_message(pair[i], sha256_group());
+      works[i].sink = &sink;
+      ASSERT_TRUE(Pool::instance()->submit(&works[i]));
+    }
+    busy.release();
+    ASSERT_TRUE(sink.wait_for(2));
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(works[i].digest.hex(), pair.answer(i));
+    // What this test is about really happened: the second block of the tails ran in a second quantum.
     EXPECT_EQ(Pool::instance()->stats().quanta - before, rest < 56 ? 1U : 2U) << rest;
   }
+}
+
+TEST(Lanes, ALoneStreamIsOneQuantum) {
+  ASSERT_TRUE(resize_pool(1));
+  const Messages alone({15 * kQuantumBytes + 63});
+  ASSERT_TRUE(pool_comes_to_rest());
+  const std::uint64_t before = Pool::instance()->stats().quanta;
+  hash_all(alone, 1);
+  EXPECT_EQ(Pool::instance()->stats().quanta - before, 1U);
 }
 
 TEST(Lanes, PaddedEndsAreCutBesideStreamsOfOtherPhases) {

@@ -48,6 +48,56 @@ TEST(Pool, ABatchGroupRunsUpToItsLanesSideBySideQuantumByQuantum) {
   }
 }
 
+TEST(Pool, TwoLongWorksAreTwoWorkersWork) {
+  ASSERT_TRUE(resize_pool(2));
+  std::atomic<unsigned> together{0};  // quanta that had both
+  std::atomic<unsigned> workers{0};   // as bits
+  TestGroup group(16, 0, [&](Quantum& q) {
+    workers.fetch_or(1U << q.worker_index());
+    if (q.count == 2) together.fetch_add(1);
+    ::sched_yield();
+    // As long as both are with one worker they do not get on: a hang here is a worker that was never woken.
+    if (q.count == 1 && workers.load() == 3) run_one_quantum(q);
+  });
+  TestSink sink;
+  Works works(2, group, sink, 50);
+  for (TestWork& work : works) {
+    work.cost_ns = 10'000'000;
+    work.next = nullptr;
+    ASSERT_TRUE(Pool::instance()->submit(&work));
+  }
+  EXPECT_TRUE(sink.wait_for(2)) << together << " quanta with both";
+  EXPECT_EQ(workers, 3U);
+}
+
+TEST(Pool, ALoneWorkGoesOnUntilAnotherWaitsOrItIsStopped) {
+  ASSERT_TRUE(resize_pool(1));
+  Gate first;
+  Gate second;
+  std::vector<unsigned> order;  // the ids as they were run; one worker
+  TestGroup group(1, 0, [&](Quantum& q) {
+    do {
+      order.push_back(static_cast<TestWork*>(q.works[0])->id);
+      if (order.size() == 3) first.open(), second.wait();
+    } while (q.goes_on());
+  });
+  TestSink sink;
+  Works works(1, group, sink);
+  Works other(1, group, sink);
+  other[0].id = 9;
+  const std::uint64_t before = Pool::instance()->stats().quanta;
+  ASSERT_TRUE(works.submit_all());
+  first.wait();
+  EXPECT_EQ(Pool::instance()->stats().quanta - before, 1U);  // three turns were one quantum
+  ASSERT_TRUE(other.submit_all());
+  works[0].request_stop();
+  other[0].request_stop();
+  second.open();
+  ASSERT_TRUE(sink.wait_for(2));
+  EXPECT_EQ(order, (std::vector<unsigned>{0, 0, 0}));
+  for (TestWork* work : sink.ended()) EXPECT_EQ(work->outcome, Outcome::kStopped);
+}
+
 TEST(Pool, WorksOfABurstReachTheirSinkAsChainsInOrder) {
   ASSERT_TRUE(resize_pool(1));
   TestGroup group(16, 0, [](Quantum& q) {
