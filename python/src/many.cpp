@@ -21,8 +21,9 @@ namespace {
 using runtime::Outcome;
 using runtime::PortItem;
 
-/// Works at a time: two full sets of lanes for each of 32 workers, in 0.5 MB that stay in the cache.
-constexpr Py_ssize_t kWindow = 1024;
+/// Works at a time, in 1.3 MB. Half of them are out while the loop is called for the other half: that must last the
+/// workers until it comes, 100 to 300 us on a virtual machine.
+constexpr Py_ssize_t kWindow = 4096;
 /// Handed to the pool together.
 constexpr unsigned kChain = 32;
 /// How long one turn on the loop may last.
@@ -30,7 +31,7 @@ constexpr std::int64_t kSliceNs = 800'000;  // the promise is 1 ms: a turn looks
 
 struct Item {
   hash::Sha256Work work;
-  Buffer buffer;
+  Buffer buffer;  ///< empty for bytes, which the tuple keeps alive and nobody can resize
   Py_ssize_t index = 0;
   Item* next_free = nullptr;
 };
@@ -42,6 +43,9 @@ class Batch : public runtime::Sink {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
   virtual ~Batch() {
+    // All has come back and the last notify() has been heard, so nobody is before it any more: only its last
+    // instructions.
+    while (inside_.load(std::memory_order_acquire) != 0) ::sched_yield();
     Py_XDECREF(payloads_);
     Py_XDECREF(results_);
     Py_XDECREF(exception_);
@@ -50,32 +54,43 @@ class Batch : public runtime::Sink {
   /// Checks every payload before anything is queued. False with an exception set.
   bool prepare(PyObject* payloads, long max_concurrent);
   /// Submits what the window has room for and makes results of what has come back, until `until_ns` (0: without limit).
-  /// True when there is more to do right now. `notified`: one notify() has arrived since the last call; what has come
-  /// back is taken only then, so that no worker is between its push and its notify() when the last message is collected
-  /// and the batch dies.
+  /// True when there is more to do right now; else a notify() will come, unless all is over. `notified`: one has come
+  /// since the last call.
   bool advance(std::int64_t until_ns, bool notified);
   /// Nothing more is submitted; what is queued will not run.
   void stop() noexcept;
-  [[nodiscard]] bool over() const noexcept { return outstanding_ == 0 && (stopping_ || submitted_ == count_); }
+  /// Everything is done and no notify() is on its way: the batch may die.
+  [[nodiscard]] bool over() const noexcept {
+    return !armed_ && outstanding_ == 0 && (stopping_ || submitted_ == count_);
+  }
   /// For one that is never started.
   void drop_input() noexcept { Py_CLEAR(payloads_); }
   /// The list, or null with the exception set.
   PyObject* take();
 
   void accept(PortItem* first, PortItem* last) noexcept final {  // [worker]
+    std::int64_t n = 1;
+    for (const PortItem* item = first; item != last; item = item->next) ++n;
+    inside_.fetch_add(1, std::memory_order_relaxed);  // seen by whoever sees what the next lines push
     PortItem* head = returned_.load(std::memory_order_relaxed);
     do {
       last->next = head;
     } while (!returned_.compare_exchange_weak(head, first, std::memory_order_acq_rel, std::memory_order_relaxed));
-    if (head == nullptr) notify();
+    // The one that brings the count down to zero, once for each arm(). After the push: what is counted can be
+    // collected.
+    const std::int64_t due = due_.fetch_sub(n, std::memory_order_acq_rel);
+    if (due > 0 && due <= n) notify();
+    inside_.fetch_sub(1, std::memory_order_release);
   }
 
  protected:
-  /// Some have come back, for the first time since advance() took the last. [worker]
+  /// As many have come back as arm() asked for. [worker]
   virtual void notify() noexcept = 0;
 
  private:
+  bool set_message(Item& item);
   void submit_some(std::int64_t until_ns);
+  void arm() noexcept;
   void refuse(PortItem* item);
   void collect(PortItem* item);
   [[nodiscard]] bool can_submit() const noexcept { return !stopping_ && free_ != nullptr && submitted_ < count_; }
@@ -95,8 +110,11 @@ class Batch : public runtime::Sink {
   Py_ssize_t outstanding_ = 0;
   unsigned steps_ = 0;
   bool stopping_ = false;
-  bool collect_due_ = false;  // notified, and returned_ not taken yet
-  std::atomic<PortItem*> returned_{nullptr};
+  bool armed_ = false;      // a notify() will come, or has come and was not heard yet
+  std::int64_t aimed_ = 0;  // the sum of what arm() has added to due_
+  alignas(64) std::atomic<PortItem*> returned_{nullptr};
+  std::atomic<std::int64_t> due_{0};  // aimed_ less what has ever come back
+  std::atomic<int> inside_{0};        // workers in accept()
 };
 
 /// The exporter's refusal says nothing of which payload: the same class again, with the index, from it.
@@ -170,6 +188,27 @@ void Batch::collect(PortItem* returned) {
   --outstanding_;
 }
 
+/// The next payload as the item's message. False with an exception set.
+bool Batch::set_message(Item& item) {
+  PyObject* payload = PyTuple_GetItem(payloads_, submitted_);
+  ByteSpan message;
+  if (PyBytes_CheckExact(payload)) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    PyBytes_AsStringAndSize(payload, &data, &size);
+    message = {reinterpret_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)};
+  } else {
+    if (!item.buffer.hold(payload) || !item.buffer.acquire()) {
+      item.buffer.release();
+      return false;
+    }
+    message = item.buffer.span();
+  }
+  item.work.set_message(message, *group_);
+  item.index = submitted_++;
+  return true;
+}
+
 void Batch::submit_some(std::int64_t until_ns) {
   runtime::Pool* pool = runtime::Pool::instance();
   while (can_submit()) {
@@ -178,16 +217,13 @@ void Batch::submit_some(std::int64_t until_ns) {
     unsigned n = 0;
     for (; n < kChain && can_submit(); ++n) {
       Item* item = free_;
-      if (!item->buffer.hold(PyTuple_GetItem(payloads_, submitted_)) || !item->buffer.acquire()) {
-        item->buffer.release();
+      if (!set_message(*item)) {
         exception_ = take_exception();
         stop();
         break;
       }
       free_ = item->next_free;
-      item->index = submitted_++;
       hash::Sha256Work& work = item->work;
-      work.set_message(item->buffer.span(), *group_);
       work.sink = this;
       work.user = item;
       work.submitted_ns = work.started_ns = 0;
@@ -211,19 +247,22 @@ void Batch::refuse(PortItem* item) {
   set_error(Error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more"));
   exception_ = take_exception();
   stop();
-  while (item != nullptr) {
+  std::int64_t n = 0;
+  for (; item != nullptr; ++n) {
     PortItem* next = item->next;
     collect(item);
     item = next;
   }
+  // Counted as come back; what this brings down to zero nobody else will report.
+  const std::int64_t due = due_.fetch_sub(n, std::memory_order_acq_rel);
+  if (due > 0 && due <= n) armed_ = false;
 }
 
 bool Batch::advance(std::int64_t until_ns, bool notified) {
+  if (notified) armed_ = false;
   // Submit first: the workers are never left without work while results are being made.
   submit_some(until_ns);
-  if (notified) collect_due_ = true;
-  if (rest_ == nullptr && std::exchange(collect_due_, false))
-    rest_ = returned_.exchange(nullptr, std::memory_order_acq_rel);
+  if (rest_ == nullptr) rest_ = returned_.exchange(nullptr, std::memory_order_acq_rel);
   while (rest_ != nullptr && !out_of_time(until_ns)) {
     PortItem* item = rest_;
     rest_ = item->next;
@@ -231,7 +270,19 @@ bool Batch::advance(std::int64_t until_ns, bool notified) {
     if ((outstanding_ & 127) == 0) submit_some(until_ns);
   }
   if (rest_ == nullptr) submit_some(until_ns);
-  return rest_ != nullptr || collect_due_ || can_submit();
+  if (rest_ != nullptr || can_submit()) return true;
+  if (armed_ || outstanding_ == 0) return false;
+  arm();
+  return !armed_;
+}
+
+/// Asks for one notify() when half of what is out has come back. Called when all that had come back was collected.
+void Batch::arm() noexcept {
+  const std::int64_t collected = submitted_ - outstanding_;
+  const std::int64_t aim = collected + (outstanding_ + 1) / 2;
+  const std::int64_t more = aim - aimed_;
+  aimed_ = aim;
+  armed_ = due_.fetch_add(more, std::memory_order_acq_rel) + more > 0;  // else they are back already
 }
 
 void Batch::stop() noexcept {
@@ -300,7 +351,6 @@ class ManyCore final : public Core, public Batch {
 
   void take_turn(bool notified) {
     if (advance(runtime::now_ns() + kSliceNs, notified)) return come_again();
-    // progress_ is on its way only while something is outstanding; again_ must have come back, too.
     if (over() && !again_queued_) deliver_core(this);
   }
 
@@ -321,18 +371,14 @@ class BlockingBatch final : public Batch {
     PyEval_RestoreThread(state);
   }
   [[nodiscard]] std::uint32_t signals() const noexcept { return signals_.load(std::memory_order_acquire); }
-  /// True once no worker is inside notify() any more.
-  [[nodiscard]] bool quiet() const noexcept { return leaving_.load(std::memory_order_acquire) == signals(); }
 
  private:
   void notify() noexcept override {  // [worker]
     signals_.fetch_add(1, std::memory_order_release);
     runtime::futex_wake(&signals_, 1);
-    leaving_.fetch_add(1, std::memory_order_release);
   }
 
   std::atomic<std::uint32_t> signals_{0};  ///< futex word
-  std::atomic<std::uint32_t> leaving_{0};
 };
 
 bool concurrency_argument(PyObject* object, bool may_be_none, long* value) {
@@ -397,7 +443,6 @@ PyObject* py_batch_hash(PyObject*, PyObject* const* arguments, Py_ssize_t count)
       batch->stop();
     }
   }
-  while (!batch->quiet()) ::sched_yield();
   PyObject* result = nullptr;
   if (interrupted != nullptr) {
     restore_exception(interrupted);

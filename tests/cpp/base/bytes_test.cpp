@@ -26,6 +26,16 @@ TEST(Bytes, EveryByteHasItsOwnHex) {
   }
 }
 
+TEST(Bytes, HexOfManyBytesIsThatOfEach) {
+  std::vector<std::uint8_t> bytes;
+  std::string expected;
+  for (unsigned i = 0; i < 256; ++i) {
+    bytes.push_back(static_cast<std::uint8_t>(i * 89));
+    expected += to_hex({&bytes.back(), 1});
+  }
+  for (std::size_t n = 0; n <= bytes.size(); ++n) ASSERT_EQ(to_hex({bytes.data(), n}), expected.substr(0, 2 * n)) << n;
+}
+
 TEST(Bytes, WriteHexWritesNoTerminatorAndNothingBeyond) {
   const std::uint8_t bytes[] = {0xde, 0xad};
   char out[6] = {'#', '#', '#', '#', '#', '#'};
