@@ -5,6 +5,7 @@
 #include "core.h"
 #include "core_api.h"
 #include "hash.h"
+#include "offloop/hash/cpu.h"
 #include "runtime.h"
 
 namespace offloop::python {
@@ -50,6 +51,10 @@ PyMethodDef g_methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 int execute(PyObject* module) {
+  if (const std::string failed = hash::self_test_error(); !failed.empty()) {
+    PyErr_Format(PyExc_ImportError, "offloop does not run here: %s", failed.c_str());
+    return -1;
+  }
   if (!init_operation_type(module) || !init_ports(module) || !init_errors() || !init_core_api(module)) return -1;
   // Intake stops, queued work is dropped, running work is asked to stop, the workers are waited for at most 250 ms:
   // while the interpreter is still whole, after the program's own exit handlers that were registered later.

@@ -74,6 +74,7 @@ struct Choice {
   OverrideProblem problem = OverrideProblem::kNone;
   char override_text[32] = {};  ///< OFFLOOP_CPU, cut off where it is longer; empty when it is not set
   Plan plan;
+  char failure[160] = {};  ///< what the self-test of the plan's kernels found; empty when they are right
 };
 
 /// What would be chosen with OFFLOOP_CPU=text (null: not set). [any thread]
@@ -82,6 +83,8 @@ Choice make_choice(const char* text) noexcept;
 std::string override_error_of(const Choice& choice);
 /// What was chosen. [any thread]
 const Choice& cpu_choice() noexcept;
+/// False when the self-test failed, or a ScopedFailure is alive: then no digest may be given to anybody. [any thread]
+bool sha256_trusted() noexcept;
 /// The plan in force: the choice's, or that of the innermost ScopedPlan. [any thread]
 const Plan& current_plan() noexcept;
 
@@ -99,6 +102,15 @@ class ScopedPlan {
  private:
   Plan plan_;
   const Plan* outer_;
+};
+
+/// For tests: the self-test has failed while this object lives. Does not nest.
+class ScopedFailure {
+ public:
+  explicit ScopedFailure(const char* text) noexcept;
+  ~ScopedFailure();
+  ScopedFailure(const ScopedFailure&) = delete;
+  ScopedFailure& operator=(const ScopedFailure&) = delete;
 };
 
 }  // namespace offloop::hash

@@ -5,6 +5,8 @@
 #include <type_traits>
 
 #include "hash/dispatch.h"
+#include "hash/self_test.h"
+#include "offloop/hash/cpu.h"
 
 namespace offloop::hash {
 namespace {
@@ -109,6 +111,13 @@ CpuRates favour_wide(KernelSet usable, const CpuRates& rates) noexcept {
 
 // Set by ScopedPlan only.
 constinit std::atomic<const Plan*> forced_plan{nullptr};
+// Set by ScopedFailure only.
+constinit std::atomic<const char*> forced_failure{nullptr};
+
+const char* failure() noexcept {
+  const char* forced = forced_failure.load(std::memory_order_acquire);
+  return forced != nullptr ? forced : cpu_choice().failure;
+}
 
 }  // namespace
 
@@ -170,6 +179,7 @@ Choice make_choice(const char* text) noexcept {
     }
   }
   choice.plan = make_plan(choice.mode, choice.cpu, *choice.rates);
+  (void)plan_is_right(choice.plan, choice.failure, sizeof choice.failure);
   return choice;
 }
 
@@ -183,6 +193,25 @@ const Choice& cpu_choice() noexcept {
 const Plan& current_plan() noexcept {
   const Plan* forced = forced_plan.load(std::memory_order_acquire);
   return forced != nullptr ? *forced : cpu_choice().plan;
+}
+
+bool sha256_trusted() noexcept {
+  return *failure() == '\0';
+}
+
+std::string self_test_error() {
+  const char* found = failure();
+  if (*found == '\0') return {};
+  return std::string("the SHA-256 self-test failed on ") + cpu_report().brand + ": " + found +
+         "; nothing is hashed. Other kernels can be tried with OFFLOOP_CPU=portable";
+}
+
+ScopedFailure::ScopedFailure(const char* text) noexcept {
+  forced_failure.store(text, std::memory_order_release);
+}
+
+ScopedFailure::~ScopedFailure() {
+  forced_failure.store(nullptr, std::memory_order_release);
 }
 
 ScopedPlan::ScopedPlan(const Plan& plan) noexcept : plan_(plan), outer_(forced_plan.load(std::memory_order_relaxed)) {

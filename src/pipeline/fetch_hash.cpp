@@ -221,7 +221,10 @@ void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
     if (stream_ == nullptr) return finish(Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
     return feed_rest();
   }
-  if (body.size() <= kInlineBytes) return on_end(Outcome::kValue, hash::sha256_now(body));
+  if (body.size() <= kInlineBytes) {
+    const hash::Digest digest = hash::sha256_now(body);
+    return on_end(digest.size != 0 ? Outcome::kValue : Outcome::kError, digest);
+  }
   if (!queue_->add_small(*this, body)) finish(Error(ErrorCode::kOutOfMemory, "out of memory for a stream"));
 }
 

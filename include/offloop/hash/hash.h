@@ -20,7 +20,7 @@ Operation<Digest> digest(ByteSpan data, std::string_view algorithm);
 /// (also for a folder: EISDIR). [any thread but a worker]
 Operation<Digest> file_digest(std::string path, std::string_view algorithm = "sha256");
 
-/// SHA-256 on the calling thread, now. [any thread]
+/// SHA-256 on the calling thread, now. Of size 0 when self_test_error() says why. [any thread]
 Digest sha256_now(ByteSpan data) noexcept;
 /// The same by any algorithm; nothing when OpenSSL fails. [any thread]
 std::optional<Digest> digest_now(ByteSpan data, const Algorithm& algorithm) noexcept;

@@ -174,6 +174,27 @@ inline std::string check_lengths(const Reference& reference) {
   return {};
 }
 
+/// Every length from 0 to 4096 at every address by its remainder by 64: 262,208 messages, half a gigabyte.
+inline std::string check_lengths_at_every_alignment(const Reference& reference) {
+  constexpr std::size_t kLongest = 4096;
+  const Bytes text = noise(kLongest, 3);
+  std::vector<Digest> expected;
+  for (std::size_t len = 0; len <= kLongest; ++len) expected.push_back(reference.digest(text.data(), len));
+  Bytes room(kLongest + 2 * 64);
+  const std::size_t edge = 64 - reinterpret_cast<std::uintptr_t>(room.data()) % 64;
+  for (std::size_t shift = 0; shift < 64; ++shift) {
+    std::uint8_t* const at = room.data() + edge + shift;
+    std::memcpy(at, text.data(), kLongest);
+    for (std::size_t len = 0; len <= kLongest; ++len) {
+      std::uint8_t digest[32];
+      sha256_oneshot(at, len, digest);
+      if (std::memcmp(digest, expected[len].data(), sizeof digest) != 0)
+        return std::to_string(len) + " bytes at offset " + std::to_string(shift);
+    }
+  }
+  return {};
+}
+
 /// n streams of `blocks` blocks, given in `calls` calls, each stream at an address of its own remainder by 64; true
 /// when every digest is right, nothing outside the n states was written, and the arrays of pointers are as they were.
 inline std::string check_streams(const Reference& reference, unsigned n, std::size_t blocks, std::size_t calls) {
@@ -229,7 +250,8 @@ inline std::string check_streams(const Reference& reference, unsigned n, std::si
 
 inline std::string check_all_streams(const Reference& reference) {
   for (unsigned n = 1; n <= kMaxLanes; ++n) {
-    for (const std::size_t blocks : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{33}}) {
+    // Around each width of a kernel too: 1, 2, 4, 8 and 16 blocks, one less and one more.
+    for (const std::size_t blocks : {1UL, 2UL, 3UL, 4UL, 5UL, 7UL, 8UL, 9UL, 15UL, 16UL, 17UL, 33UL}) {
       for (const std::size_t calls : {std::size_t{1}, std::size_t{2}, std::size_t{5}}) {
         if (std::string problem = check_streams(reference, n, blocks, calls); !problem.empty()) return problem;
       }

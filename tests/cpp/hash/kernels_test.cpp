@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
+#include <sys/mman.h>
 
+#include <cstring>
 #include <optional>
 
 #include "cpp/cross/sha256_checks.h"
@@ -50,6 +52,39 @@ TEST_P(EveryKernel, GivesNistsDigests) {
 
 TEST_P(EveryKernel, AgreesWithTheReferenceAtEveryPaddingCase) {
   EXPECT_EQ(checks::check_lengths(reference_), "");
+}
+
+TEST_P(EveryKernel, AgreesWithTheReferenceAtEveryLengthAndAlignment) {
+  EXPECT_EQ(checks::check_lengths_at_every_alignment(reference_), "");
+}
+
+TEST_P(EveryKernel, ReadsNothingBeforeOrBehindItsMessage) {
+  // One readable page between two that are not: the message ends, then begins, where reading further is a crash.
+  constexpr std::size_t kPage = 4096;
+  void* const pages = ::mmap(nullptr, 3 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(pages, MAP_FAILED);
+  auto* const page = static_cast<std::uint8_t*>(pages) + kPage;
+  ASSERT_EQ(::mprotect(page, kPage, PROT_READ | PROT_WRITE), 0);
+  const checks::Bytes text = checks::noise(kPage, 4);
+  std::memcpy(page, text.data(), kPage);
+  for (std::size_t len = 0; len <= kPage; len += len < 300 ? 1 : 61) {
+    for (const std::uint8_t* const at : {page + kPage - len, page + 0}) {
+      std::uint8_t digest[32];
+      sha256_oneshot(at, len, digest);
+      ASSERT_EQ(checks::hex(digest, 32), checks::hex(reference_.digest(at, len))) << len << " bytes";
+    }
+  }
+  // The same with every lane in use: all read the last whole blocks of the page.
+  std::uint32_t states[kMaxLanes][8];
+  std::uint32_t* into[kMaxLanes];
+  const std::uint8_t* from[kMaxLanes];
+  for (unsigned i = 0; i < kMaxLanes; ++i) {
+    std::memcpy(states[i], kSha256Init, sizeof states[i]);
+    into[i] = states[i], from[i] = page + kPage - 3 * kSha256BlockBytes;
+  }
+  sha256_blocks(kMaxLanes, into, from, 3);
+  for (unsigned i = 1; i < kMaxLanes; ++i) EXPECT_EQ(std::memcmp(states[i], states[0], sizeof states[0]), 0) << i;
+  ::munmap(pages, 3 * kPage);
 }
 
 TEST_P(EveryKernel, ReadsFromAnyAddress) {
