@@ -1,6 +1,8 @@
-// offloop-native-fetch [--max-concurrent N] [--timeout SECONDS] URL... | -     fetches and hashes, in sha256sum's format
+// offloop-native-fetch [--max-concurrent N] [--timeout SECONDS] URL... | -     fetches and hashes, in sha256sum's
+// format
 //
-// The native variant of `offloop fetch`: the same core, no Python in front. "-" reads URLs from standard input, one a line.
+// The native variant of `offloop fetch`: the same core, no Python in front. "-" reads URLs from standard input, one a
+// line.
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -34,9 +36,8 @@ class Run {
   /// Fetches everything; the fetcher's max_concurrent bounds what is in flight. True when all went well.
   bool fetch_all() {
     for (std::size_t i = 0; i < urls_.size(); ++i) {
-      fetcher_.fetch_and_hash(urls_[i]).then([this, i](offloop::Result<offloop::pipeline::HashedBody>& body) noexcept {
-        ended(i, body);
-      });
+      fetcher_.fetch_and_hash(urls_[i]).then(
+          [this, i](offloop::Result<offloop::pipeline::HashedBody>& body) noexcept { ended(i, body); });
     }
     std::unique_lock lock(mutex_);
     all_ended_.wait(lock, [this] { return ended_ == urls_.size(); });

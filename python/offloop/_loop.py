@@ -16,7 +16,7 @@ _loops: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
 def attach(
     loop: asyncio.AbstractEventLoop, fd: int, drain: Callable[[], None], loop_is_gone: Callable[[object], None]
 ) -> None:
-    """Makes ``loop`` call ``drain`` whenever ``fd`` (an eventfd) is readable, and ``loop_is_gone`` once it is collected.
+    """Makes ``loop`` call ``drain`` when ``fd`` (an eventfd) is readable, and ``loop_is_gone`` once it is collected.
 
     The reader is registered in an empty context: a copy of the current one would keep the first request's context
     variables alive for as long as the loop lives.

@@ -18,8 +18,8 @@ def configure(
     :param threads: worker threads, 1 to 1024. Default: the CPUs this process may use (affinity and cgroup quota), or
         ``OFFLOOP_THREADS``.
     :param max_pending: operations in flight before ``when_full`` applies. Default: 1024 for each worker.
-    :param when_full: ``"wait"`` (default): a further operation waits for its turn without taking its buffer; the loop is
-        not blocked. ``"raise"``: :class:`offloop.PoolSaturatedError`. ``"inline"``: it runs on the loop's thread.
+    :param when_full: ``"wait"`` (default): a further operation waits for its turn without taking its buffer; the loop
+        is not blocked. ``"raise"``: :class:`offloop.PoolSaturatedError`. ``"inline"``: it runs on the loop's thread.
     :returns: the settings in force.
     :raises ValueError: a value out of its range.
     :raises TypeError: a value of the wrong type.
@@ -40,8 +40,8 @@ def configure(
 def build_info() -> dict[str, Any]:
     """What was built and what was found on this machine.
 
-    ``cpu``, ``cpu_features``, ``kernels`` (which SHA-256 kernels run how many streams), ``cpu_mode`` and ``cpu_problem``
-    (``OFFLOOP_CPU``), ``default_threads``, ``openssl``, ``compiler``, ``abi``, ``counters``.
+    ``cpu``, ``cpu_features``, ``kernels`` (which SHA-256 kernels run how many streams), ``cpu_mode`` and
+    ``cpu_problem`` (``OFFLOOP_CPU``), ``default_threads``, ``openssl``, ``compiler``, ``abi``, ``counters``.
     """
     return _core.build_info()
 
@@ -49,9 +49,10 @@ def build_info() -> dict[str, Any]:
 def stats() -> dict[str, Any]:
     """Counters of the pool since the process started; cheap, always on.
 
-    Counts: ``threads``, ``sleeping`` workers, ``in_flight`` and ``parked`` operations, ``queued`` and ``running`` works,
-    ``done``, ``stopped``, ``failed``, ``inlined`` (ran on the loop at once), ``bytes`` hashed, ``quanta`` (batches run),
-    ``lane_fill`` (mean works a batch, refills included: it can exceed 16), ``wakes``, ``drains``. Latency histograms in nanoseconds, bucket *i* counting
-    [2**(i-1), 2**i): ``queue_ns`` (submit to start), ``run_ns`` (start to end), ``deliver_ns`` (end to the loop).
+    Counts: ``threads``, ``sleeping`` workers, ``in_flight`` and ``parked`` operations, ``queued`` and ``running``
+    works, ``done``, ``stopped``, ``failed``, ``inlined`` (ran on the loop at once), ``bytes`` hashed, ``quanta``
+    (batches run), ``lane_fill`` (mean works a batch, refills included: it can exceed 16), ``wakes``, ``drains``.
+    Latency histograms in nanoseconds, bucket *i* counting [2**(i-1), 2**i): ``queue_ns`` (submit to start), ``run_ns``
+    (start to end), ``deliver_ns`` (end to the loop).
     """
     return _core.stats()

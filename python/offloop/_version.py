@@ -1,4 +1,7 @@
-"""The version, as the installed package's metadata has it. Imported on first use: reading the metadata takes milliseconds."""
+"""The version, as the installed package's metadata has it.
+
+Imported on first use: reading the metadata takes milliseconds.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Hashing off the event loop: messages and files, one or many.
 
-Functions that return an :class:`offloop.Operation` are plain functions: the work starts when they are called in a running
-event loop (or with the first ``await``), and the operation can be awaited, gathered, cancelled or given to a TaskGroup.
+Functions that return an :class:`offloop.Operation` are plain functions: the work starts when they are called in a
+running event loop (or with the first ``await``), and the operation can be awaited, gathered, cancelled or given to a
+TaskGroup.
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ def algorithms_available() -> frozenset[str]:
 def sha256_many(payloads: Iterable[Buffer], *, max_concurrent: int | None = None) -> Operation[list[str]]:
     """Hashes many messages as one operation.
 
-    :param payloads: bytes-like objects, C-contiguous; not copied, so they must not change until the operation has ended.
+    :param payloads: bytes-like objects, C-contiguous; not copied, so they must not change until the operation has
+        ended.
     :param max_concurrent: at most so many worker threads at once; ``None`` for all.
     :returns: an operation that yields the hexadecimal SHA-256 digests in input order.
     :raises TypeError: a payload is not bytes-like; the message names its index. Nothing has been queued then.
     :raises ValueError: ``max_concurrent`` is not greater than 0.
 
-    Buffers are taken and results made on the loop in slices of at most 1 ms, while workers hash. Cancelling drops what is
-    queued; buffers in the hands of a worker are released when it is done with them.
+    Buffers are taken and results made on the loop in slices of at most 1 ms, while workers hash. Cancelling drops what
+    is queued; buffers in the hands of a worker are released when it is done with them.
     """
     return _core.sha256_many(payloads, max_concurrent)
 

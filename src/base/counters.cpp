@@ -8,13 +8,20 @@ std::atomic<std::int64_t> g_live_counts[kCountedKinds];
 
 const char* counted_name(Counted kind) noexcept {
   switch (kind) {
-    case Counted::kOperation: return "operations";
-    case Counted::kBuffer: return "buffers";
-    case Counted::kStream: return "streams";
-    case Counted::kPort: return "ports";
-    case Counted::kTransfer: return "transfers";
-    case Counted::kChunk: return "chunks";
-    case Counted::kThread: return "threads";
+    case Counted::kOperation:
+      return "operations";
+    case Counted::kBuffer:
+      return "buffers";
+    case Counted::kStream:
+      return "streams";
+    case Counted::kPort:
+      return "ports";
+    case Counted::kTransfer:
+      return "transfers";
+    case Counted::kChunk:
+      return "chunks";
+    case Counted::kThread:
+      return "threads";
   }
   return "unknown";
 }

@@ -11,28 +11,50 @@ namespace offloop {
 
 const char* error_code_name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::kOk: return "Ok";
-    case ErrorCode::kInvalidArgument: return "InvalidArgument";
-    case ErrorCode::kInvalidUrl: return "InvalidUrl";
-    case ErrorCode::kPoolSaturated: return "PoolSaturated";
-    case ErrorCode::kPoolClosed: return "PoolClosed";
-    case ErrorCode::kOutOfMemory: return "OutOfMemory";
-    case ErrorCode::kStopped: return "Stopped";
-    case ErrorCode::kTimeout: return "Timeout";
-    case ErrorCode::kIo: return "Io";
-    case ErrorCode::kFetch: return "Fetch";
-    case ErrorCode::kFetchTimeout: return "FetchTimeout";
-    case ErrorCode::kHttpStatus: return "HttpStatus";
-    case ErrorCode::kDns: return "Dns";
-    case ErrorCode::kConnect: return "Connect";
-    case ErrorCode::kTls: return "Tls";
-    case ErrorCode::kTooManyRedirects: return "TooManyRedirects";
-    case ErrorCode::kIncompleteBody: return "IncompleteBody";
-    case ErrorCode::kContentDecoding: return "ContentDecoding";
-    case ErrorCode::kBodyTooLarge: return "BodyTooLarge";
-    case ErrorCode::kBlockedAddress: return "BlockedAddress";
-    case ErrorCode::kHashMismatch: return "HashMismatch";
-    case ErrorCode::kInternal: return "Internal";
+    case ErrorCode::kOk:
+      return "Ok";
+    case ErrorCode::kInvalidArgument:
+      return "InvalidArgument";
+    case ErrorCode::kInvalidUrl:
+      return "InvalidUrl";
+    case ErrorCode::kPoolSaturated:
+      return "PoolSaturated";
+    case ErrorCode::kPoolClosed:
+      return "PoolClosed";
+    case ErrorCode::kOutOfMemory:
+      return "OutOfMemory";
+    case ErrorCode::kStopped:
+      return "Stopped";
+    case ErrorCode::kTimeout:
+      return "Timeout";
+    case ErrorCode::kIo:
+      return "Io";
+    case ErrorCode::kFetch:
+      return "Fetch";
+    case ErrorCode::kFetchTimeout:
+      return "FetchTimeout";
+    case ErrorCode::kHttpStatus:
+      return "HttpStatus";
+    case ErrorCode::kDns:
+      return "Dns";
+    case ErrorCode::kConnect:
+      return "Connect";
+    case ErrorCode::kTls:
+      return "Tls";
+    case ErrorCode::kTooManyRedirects:
+      return "TooManyRedirects";
+    case ErrorCode::kIncompleteBody:
+      return "IncompleteBody";
+    case ErrorCode::kContentDecoding:
+      return "ContentDecoding";
+    case ErrorCode::kBodyTooLarge:
+      return "BodyTooLarge";
+    case ErrorCode::kBlockedAddress:
+      return "BlockedAddress";
+    case ErrorCode::kHashMismatch:
+      return "HashMismatch";
+    case ErrorCode::kInternal:
+      return "Internal";
   }
   return "Unknown";
 }
@@ -45,8 +67,10 @@ bool is_retryable(ErrorCode code) noexcept {
     case ErrorCode::kFetchTimeout:
     case ErrorCode::kDns:
     case ErrorCode::kConnect:
-    case ErrorCode::kIncompleteBody: return true;
-    default: return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15, DESIGN "Fetch")
+    case ErrorCode::kIncompleteBody:
+      return true;
+    default:
+      return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15, DESIGN "Fetch")
   }
 }
 
@@ -70,7 +94,8 @@ std::string readable(const char* symbol) {
   const char* end = begin != nullptr ? std::strchr(begin, '+') : nullptr;
   if (end == nullptr || end == begin + 1) return symbol;
   int status = 0;
-  const std::unique_ptr<char, Free> name(abi::__cxa_demangle(std::string(begin + 1, end).c_str(), nullptr, nullptr, &status));
+  const std::unique_ptr<char, Free> name(
+      abi::__cxa_demangle(std::string(begin + 1, end).c_str(), nullptr, nullptr, &status));
   if (status != 0) return symbol;
   return std::string(symbol, begin + 1) + name.get() + end;
 }
@@ -83,7 +108,8 @@ std::string Error::current_backtrace() {
   const std::unique_ptr<char*, Free> symbols(::backtrace_symbols(frames, depth));
   if (symbols == nullptr) return {};
   std::string text;
-  for (int i = 2; i < depth; ++i) text += "  " + readable(symbols.get()[i]) + "\n";  // without this function and the constructor
+  for (int i = 2; i < depth; ++i)
+    text += "  " + readable(symbols.get()[i]) + "\n";  // without this function and the constructor
   return text;
 }
 

@@ -20,10 +20,20 @@ struct Names {
 };
 // Sorted by our name. SHAKE has no digest size of its own and is left out.
 constexpr Names kNames[] = {
-    {"blake2b", "BLAKE2b512"}, {"blake2s", "BLAKE2s256"}, {"md5", "MD5"},           {"ripemd160", "RIPEMD160"},
-    {"sha1", "SHA1"},          {"sha224", "SHA224"},      {"sha384", "SHA384"},     {"sha3_224", "SHA3-224"},
-    {"sha3_256", "SHA3-256"},  {"sha3_384", "SHA3-384"},  {"sha3_512", "SHA3-512"}, {"sha512", "SHA512"},
-    {"sha512_256", "SHA512-256"}, {"sm3", "SM3"},
+    {"blake2b", "BLAKE2b512"},
+    {"blake2s", "BLAKE2s256"},
+    {"md5", "MD5"},
+    {"ripemd160", "RIPEMD160"},
+    {"sha1", "SHA1"},
+    {"sha224", "SHA224"},
+    {"sha384", "SHA384"},
+    {"sha3_224", "SHA3-224"},
+    {"sha3_256", "SHA3-256"},
+    {"sha3_384", "SHA3-384"},
+    {"sha3_512", "SHA3-512"},
+    {"sha512", "SHA512"},
+    {"sha512_256", "SHA512-256"},
+    {"sm3", "SM3"},
 };
 constexpr unsigned kCount = sizeof kNames / sizeof kNames[0];
 
@@ -31,8 +41,8 @@ struct Table {
   const Algorithm* entries[kCount];  // null where this OpenSSL does not offer it (FIPS, no legacy provider)
 };
 
-/// Made once, never freed. OpenSSL is initialised before our exit handler is registered, so that the handler runs first: a
-/// worker inside EVP while OpenSSL cleans up crashes the process.
+/// Made once, never freed. OpenSSL is initialised before our exit handler is registered, so that the handler runs
+/// first: a worker inside EVP while OpenSSL cleans up crashes the process.
 const Table& table() {
   static std::once_flag once;
   static const Table* made = nullptr;
@@ -42,9 +52,9 @@ const Table& table() {
     auto* fresh = new Table;
     for (unsigned i = 0; i < kCount; ++i) {
       EVP_MD* method = EVP_MD_fetch(nullptr, kNames[i].openssl, nullptr);
-      fresh->entries[i] =
-          method == nullptr ? nullptr
-                            : new Algorithm(kNames[i].ours, static_cast<unsigned>(EVP_MD_get_size(method)), method);
+      fresh->entries[i] = method == nullptr
+                              ? nullptr
+                              : new Algorithm(kNames[i].ours, static_cast<unsigned>(EVP_MD_get_size(method)), method);
     }
     made = fresh;
   });
@@ -57,7 +67,9 @@ bool Digest::operator==(const Digest& other) const noexcept {
   return size == other.size && std::memcmp(bytes, other.bytes, size) == 0;
 }
 
-const Algorithm& Algorithm::sha256() noexcept { return kSha256; }
+const Algorithm& Algorithm::sha256() noexcept {
+  return kSha256;
+}
 
 Result<const Algorithm*> Algorithm::find(std::string_view name) {
   if (name == "sha256") return &kSha256;
@@ -66,8 +78,7 @@ Result<const Algorithm*> Algorithm::find(std::string_view name) {
   }
   std::string known;
   for (const std::string& other : names()) known += (known.empty() ? "" : ", ") + other;
-  return Error(ErrorCode::kInvalidArgument,
-               "algorithm must be one of " + known + "; got '" + std::string(name) + "'");
+  return Error(ErrorCode::kInvalidArgument, "algorithm must be one of " + known + "; got '" + std::string(name) + "'");
 }
 
 std::vector<std::string> Algorithm::names() {

@@ -44,7 +44,8 @@ class EvpGroup final : public runtime::Group {
   }
 
  private:
-  /// OpenSSL has queued its reasons for this thread: freed now, for nobody asks and the worker may outlive its clean-up.
+  /// OpenSSL has queued its reasons for this thread: freed now, for nobody asks and the worker may outlive its
+  /// clean-up.
   static void fail(runtime::Quantum& q) noexcept {
     OPENSSL_thread_stop();
     q.end(0, Outcome::kError);

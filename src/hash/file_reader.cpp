@@ -1,5 +1,6 @@
-// Reader threads: they block in the disk so that workers never do. Any reader serves any file, a block at a time; a file has at
-// most kMaxChunks blocks on their way, so a fast disk does not fill the memory and a slow one does not hold a worker.
+// Reader threads: they block in the disk so that workers never do. Any reader serves any file, a block at a time; a
+// file has at most kMaxChunks blocks on their way, so a fast disk does not fill the memory and a slow one does not hold
+// a worker.
 #include "offloop/hash/file_reader.h"
 
 #include <fcntl.h>
@@ -242,8 +243,9 @@ bool FileJob::read_block() noexcept {
     break;
   }
   offset_ += chunk->size;
-  // A file is hashed up to the size it had when it was opened, or its end where that comes first: what is appended while it
-  // is read does not count. One read of nothing is saved for every ordinary file. A size of 0 (/proc) says nothing.
+  // A file is hashed up to the size it had when it was opened, or its end where that comes first: what is appended
+  // while it is read does not count. One read of nothing is saved for every ordinary file. A size of 0 (/proc) says
+  // nothing.
   if (end || offset_ == known_size_) {
     close_file();
     stream_->feed_last(chunk);

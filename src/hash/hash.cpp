@@ -24,15 +24,14 @@ Error stream_error(Outcome outcome) {
 
 class MessageState final : public runtime::OperationState<Digest> {
  public:
-  explicit MessageState(StreamHandle stream) noexcept : stream_(std::move(stream)) {
-    stream_->sink = this;
-  }
+  explicit MessageState(StreamHandle stream) noexcept : stream_(std::move(stream)) { stream_->sink = this; }
   StreamWork& stream() noexcept { return *stream_; }
   void request_stop() noexcept override { stream_->request_stop(); }
 
  private:
   void ended(runtime::Work& work) noexcept override {
-    result = work.outcome == Outcome::kValue ? Result<Digest>(stream_->digest) : Result<Digest>(stream_error(work.outcome));
+    result =
+        work.outcome == Outcome::kValue ? Result<Digest>(stream_->digest) : Result<Digest>(stream_error(work.outcome));
   }
   const StreamHandle stream_;
 };
@@ -92,7 +91,9 @@ Operation<Digest> submit(const Algorithm& algorithm, ByteSpan data) {
 
 }  // namespace
 
-Operation<Digest> sha256(ByteSpan data) { return submit(Algorithm::sha256(), data); }
+Operation<Digest> sha256(ByteSpan data) {
+  return submit(Algorithm::sha256(), data);
+}
 
 Operation<Digest> digest(ByteSpan data, std::string_view algorithm) {
   Result<const Algorithm*> found = Algorithm::find(algorithm);

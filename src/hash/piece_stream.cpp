@@ -128,10 +128,12 @@ StreamWork::Next PieceStream::advance() noexcept {
   return next;
 }
 
-void PieceStream::accept(runtime::PortItem*, runtime::PortItem*) noexcept { run_ended(); }
+void PieceStream::accept(runtime::PortItem*, runtime::PortItem*) noexcept {
+  run_ended();
+}
 
-/// The pool has let go of the stream for good. Its owner is told when the feeder has come to its end too: until then the
-/// feeder may be inside feed(), or about to call it.
+/// The pool has let go of the stream for good. Its owner is told when the feeder has come to its end too: until then
+/// the feeder may be inside feed(), or about to call it.
 void PieceStream::run_ended() noexcept {
   {
     // Also what orders the feeder's last writes (why it aborted) before on_end(): a stop is seen without the lock.

@@ -27,7 +27,9 @@ inline std::int64_t live_count(Counted kind) noexcept {
 inline constexpr bool kCountersOn = false;
 inline void count_made(Counted) noexcept {}
 inline void count_freed(Counted) noexcept {}
-inline std::int64_t live_count(Counted) noexcept { return 0; }
+inline std::int64_t live_count(Counted) noexcept {
+  return 0;
+}
 #endif
 
 /// The name of a kind, as `offloop._core.live_counts()` shows it.

@@ -28,17 +28,17 @@ enum class ErrorCode : std::uint8_t {
   kIo,  ///< a file could not be opened or read
 
   // Fetch. `system` is the HTTP status for kHttpStatus, otherwise libcurl's code.
-  kFetch,              ///< a transfer failed in a way that has no class of its own
-  kFetchTimeout,       ///< connect, total or low-speed limit; retryable
-  kHttpStatus,         ///< the server answered with a status of 400 or above
-  kDns,                ///< the host name could not be resolved
-  kConnect,            ///< refused, unreachable or reset before the answer; retryable
-  kTls,                ///< handshake or certificate verification failed
-  kTooManyRedirects,   ///< more than max_redirects, or a redirect to a scheme that is not allowed
-  kIncompleteBody,     ///< the connection ended before the announced length
-  kContentDecoding,    ///< the compressed body is broken
-  kBodyTooLarge,       ///< more than max_body decoded bytes
-  kBlockedAddress,     ///< the address policy forbids the peer
+  kFetch,             ///< a transfer failed in a way that has no class of its own
+  kFetchTimeout,      ///< connect, total or low-speed limit; retryable
+  kHttpStatus,        ///< the server answered with a status of 400 or above
+  kDns,               ///< the host name could not be resolved
+  kConnect,           ///< refused, unreachable or reset before the answer; retryable
+  kTls,               ///< handshake or certificate verification failed
+  kTooManyRedirects,  ///< more than max_redirects, or a redirect to a scheme that is not allowed
+  kIncompleteBody,    ///< the connection ended before the announced length
+  kContentDecoding,   ///< the compressed body is broken
+  kBodyTooLarge,      ///< more than max_body decoded bytes
+  kBlockedAddress,    ///< the address policy forbids the peer
 
   // Give up.
   kHashMismatch,  ///< the digest is not the expected one

@@ -29,9 +29,9 @@ CpuReport cpu_report();
 /// Nothing fails because of it: the dispatch behaves as with "auto". [any thread]
 std::string cpu_override_error();
 
-/// Empty, or which of the chosen kernels gave a wrong digest in the self-test that runs with the first use of anything here
-/// (about 30 us). Then nothing is hashed with SHA-256 any more: operations end with kInternal and this text, sha256_now()
-/// gives an empty digest, and the Python package cannot be imported. [any thread]
+/// Empty, or which of the chosen kernels gave a wrong digest in the self-test that runs with the first use of anything
+/// here (about 30 us). Then nothing is hashed with SHA-256 any more: operations end with kInternal and this text,
+/// sha256_now() gives an empty digest, and the Python package cannot be imported. [any thread]
 std::string self_test_error();
 
 }  // namespace offloop::hash

@@ -24,7 +24,8 @@ struct Digest {
 /// One hash function. Objects live as long as the process; compare by address.
 class Algorithm {
  public:
-  /// hashlib's name: "sha256", "sha512", "sha3_256", "blake2b", "md5", ... Unknown: kInvalidArgument that lists what there is.
+  /// hashlib's name: "sha256", "sha512", "sha3_256", "blake2b", "md5", ... Unknown: kInvalidArgument that lists what
+  /// there is.
   static Result<const Algorithm*> find(std::string_view name);
   static const Algorithm& sha256() noexcept;
   /// Every name that find() takes, sorted.

@@ -42,10 +42,10 @@ class FileJob : private PieceStream::Listener {
 
   const std::string path_;
   const Algorithm& algorithm_;
-  FileJob* next_ = nullptr;          ///< link in the readers' queue
+  FileJob* next_ = nullptr;  ///< link in the readers' queue
   PieceStream* stream_ = nullptr;
   int fd_ = -1;
-  std::uint64_t known_size_ = 0;     ///< of a regular file when it was opened; 0 = read to the end
+  std::uint64_t known_size_ = 0;  ///< of a regular file when it was opened; 0 = read to the end
   std::uint64_t offset_ = 0;
   std::atomic<bool> stop_{false};
   std::atomic<bool> parked_{false};  ///< enough blocks are on their way: who sets it back to false queues the job

@@ -14,23 +14,24 @@ class PieceStream final : public runtime::Sink {
   /// Called on workers, under the stream's lock or at its end: short, and never back into the stream.
   class Listener {
    public:
-    /// Chunks of `bytes` have been hashed, or given up, and freed: there is room again. Not called for what is left at the
-    /// end. [worker, or the thread of feed() when the pool was shut down]
+    /// Chunks of `bytes` have been hashed, or given up, and freed: there is room again. Not called for what is left at
+    /// the end. [worker, or the thread of feed() when the pool was shut down]
     virtual void on_consumed(std::size_t bytes) noexcept = 0;
-    /// The end, exactly once, only after feed_last(), finish() or abort(): the stream may be dropped from here. [worker, or
-    /// the thread of those three when the stream had ended early]
+    /// The end, exactly once, only after feed_last(), finish() or abort(): the stream may be dropped from here.
+    /// [worker, or the thread of those three when the stream had ended early]
     virtual void on_end(runtime::Outcome outcome, const Digest& digest) noexcept = 0;
 
    protected:
     ~Listener() = default;
   };
 
-  /// Null when memory is out. The caller has one reference; drop() gives it up, after on_end() or before the first chunk.
+  /// Null when memory is out. The caller has one reference; drop() gives it up, after on_end() or before the first
+  /// chunk.
   static PieceStream* create(const Algorithm& algorithm, Listener& listener) noexcept;
 
   // One feeder at a time, any thread.
-  /// Takes the chunk over. Its size is a multiple of 64: only the last piece (feed_last) may be odd. False: the stream has
-  /// ended early (the pool was shut down, the hash function failed); abort() is what remains, and brings on_end().
+  /// Takes the chunk over. Its size is a multiple of 64: only the last piece (feed_last) may be odd. False: the stream
+  /// has ended early (the pool was shut down, the hash function failed); abort() is what remains, and brings on_end().
   bool feed(Chunk* chunk) noexcept;
   /// Takes over the last chunk; a message of one piece runs as one span. The stream may be gone when it returns.
   void feed_last(Chunk* chunk) noexcept;
@@ -50,8 +51,8 @@ class PieceStream final : public runtime::Sink {
   ~PieceStream();
   static StreamWork::Next next_span(StreamWork* work) noexcept;
   StreamWork::Next advance() noexcept;
-  void append(Chunk* chunk) noexcept;      // under mutex_
-  void set_first_span() noexcept;          // under mutex_
+  void append(Chunk* chunk) noexcept;  // under mutex_
+  void set_first_span() noexcept;      // under mutex_
   bool submit(std::unique_lock<std::mutex>& lock) noexcept;
   void run_ended() noexcept;
   void tell_end(std::unique_lock<std::mutex>& lock) noexcept;
@@ -59,13 +60,13 @@ class PieceStream final : public runtime::Sink {
   const StreamHandle stream_;
   Listener& listener_;
   std::mutex mutex_;
-  Chunk* first_ = nullptr;                 ///< the one in the lane, if active_
+  Chunk* first_ = nullptr;  ///< the one in the lane, if active_
   Chunk* last_ = nullptr;
   std::atomic<unsigned> chunk_count_{0};
-  bool active_ = false;                    ///< with the pool
-  bool finishing_ = false;                 ///< feed_last(), finish() or abort() was called
-  bool ended_ = false;                     ///< the pool will not run it any more; before finishing_: it ended early
-  std::atomic<int> refs_{1};               ///< the owner's, and one while active
+  bool active_ = false;       ///< with the pool
+  bool finishing_ = false;    ///< feed_last(), finish() or abort() was called
+  bool ended_ = false;        ///< the pool will not run it any more; before finishing_: it ended early
+  std::atomic<int> refs_{1};  ///< the owner's, and one while active
 };
 
 }  // namespace offloop::hash

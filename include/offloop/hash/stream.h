@@ -1,7 +1,7 @@
 // Streams: messages that the pool hashes, a span at a time, SHA-256 ones side by side in SIMD lanes.
 //
-// This is the level that bindings and pipelines use; programs use hash.h. A stream is a runtime::Work: set it up, set `sink`
-// and `user`, submit it, and the sink gets it back with `digest` filled.
+// This is the level that bindings and pipelines use; programs use hash.h. A stream is a runtime::Work: set it up, set
+// `sink` and `user`, submit it, and the sink gets it back with `digest` filled.
 #pragma once
 
 #include <cstddef>
@@ -19,18 +19,18 @@ struct StreamWork : runtime::Work {
 
   const std::uint8_t* data = nullptr;  ///< what is left of the span; moves on between quanta
   std::size_t size = 0;
-  bool last = true;                    ///< the span ends the message; other spans are multiples of 64 bytes
-  /// Asked when a span that is not the last one is used up: kMore after setting the next span; kIdle when there is none yet
-  /// (whoever brings it submits the stream again); kStop to end it. [worker]
+  bool last = true;  ///< the span ends the message; other spans are multiples of 64 bytes
+  /// Asked when a span that is not the last one is used up: kMore after setting the next span; kIdle when there is none
+  /// yet (whoever brings it submits the stream again); kStop to end it. [worker]
   Next (*next_span)(StreamWork*) noexcept = nullptr;
   Digest digest;
 };
 
 struct Sha256Work final : StreamWork {
-  std::uint64_t total = 0;             ///< bytes of the message up to the end of this span
-  std::uint32_t state[8];              ///< set by the worker at the first span: who submits does not touch that line
-  bool begun = false;                  ///< `state` is set
-  std::uint8_t tail_blocks_done = 0;   ///< blocks of the padded end that are in `state` already
+  std::uint64_t total = 0;            ///< bytes of the message up to the end of this span
+  std::uint32_t state[8];             ///< set by the worker at the first span: who submits does not touch that line
+  bool begun = false;                 ///< `state` is set
+  std::uint8_t tail_blocks_done = 0;  ///< blocks of the padded end that are in `state` already
 
   /// A whole message, ready to submit. `max_workers`: see sha256_group.
   void set_message(ByteSpan message, runtime::Group& lanes) noexcept;
@@ -40,7 +40,8 @@ struct Sha256Work final : StreamWork {
   void reset(runtime::Group& lanes) noexcept;
 };
 
-/// The lanes: one group for the process, and one for each smaller limit of workers, shared by all who ask for that limit.
+/// The lanes: one group for the process, and one for each smaller limit of workers, shared by all who ask for that
+/// limit.
 runtime::Group& sha256_group(unsigned max_workers = 0) noexcept;
 
 /// A stream for any algorithm. Null when memory is out.
