@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "fetch/tls_end.h"
+
 namespace offloop::fetch {
 namespace {
 
@@ -20,9 +22,13 @@ bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+bool has_no_body(const Transfer& t) {
+  return t.method == Method::kHead || t.status == 204 || t.status == 304;
+}
+
 /// Bytes that on_body will get, -1 when the head does not say.
 std::int64_t announced_length(const Transfer& t) {
-  if (t.method == Method::kHead || t.status == 204 || t.status == 304) return 0;
+  if (has_no_body(t)) return 0;
   if (!t.headers.find("transfer-encoding").empty() || t.coded.decoder != nullptr) return -1;
   const std::string_view text = t.headers.find("content-length");
   std::int64_t length = -1;
@@ -55,9 +61,33 @@ bool guarded(Transfer* t, Call call) {
   return false;
 }
 
+/// libcurl takes the last of several lengths, the digits before anything else, and for none what overflows: each may
+/// be wrong, and then the body is cut or holds what follows it (RFC 9110 section 8.6).
+bool check_length(Transfer* t) {
+  std::string_view first;
+  for (const auto& [name, value] : t->headers.list()) {
+    if (name.size() != 14 || strncasecmp(name.data(), "content-length", 14) != 0) continue;
+    std::uint64_t length = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
+    const bool is_number = error == std::errc{} && end == value.data() + value.size() && !value.empty();
+    if (!is_number || length > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      t->failure.emplace(ErrorCode::kFetch, "Content-Length is not a number of bytes: '" + std::string(value) + "'");
+      return false;
+    }
+    if (first.empty()) first = value;
+    if (first != value) {
+      t->failure.emplace(ErrorCode::kFetch, "Content-Length is given twice and differs: '" + std::string(first) +
+                                                "' and '" + std::string(value) + "'");
+      return false;
+    }
+  }
+  return true;
+}
+
 /// False: the body cannot be read, and `failure` says why.
 bool prepare_body(EasySlot& slot) {
   Transfer* t = slot.transfer;
+  if (t->headers.find("transfer-encoding").empty() && !check_length(t)) return false;
   // libcurl would decode it without a look at its end. Nobody asked for it, so nobody may send it (RFC 9112 6.1).
   if (const std::string_view coding = t->headers.find("transfer-encoding");
       !coding.empty() && strcasecmp(std::string(coding).c_str(), "chunked") != 0 &&
@@ -73,6 +103,17 @@ bool prepare_body(EasySlot& slot) {
   }
   t->coded.decoder = std::move(decoder).value();
   return true;
+}
+
+/// The body ends with the connection, and that with TLS's closing message, or anybody on the way could cut it (RFC 9112
+/// section 9.8). libcurl 7.88 does not look.
+void watch_end(EasySlot& slot) {
+  Transfer* t = slot.transfer;
+  long version = 0;
+  curl_easy_getinfo(slot.easy, CURLINFO_HTTP_VERSION, &version);
+  if (!t->url.https || version >= CURL_HTTP_VERSION_2_0 || has_no_body(*t)) return;
+  if (!t->headers.find("content-length").empty() || !t->headers.find("transfer-encoding").empty()) return;
+  t->closing_message = watch_closing_message(slot.easy);
 }
 
 /// The head is complete: decides what the body is good for. False ends the transfer.
@@ -92,6 +133,7 @@ bool finish_head(EasySlot& slot) {
   slot.sink->called_consumer = true;
   if (!guarded(t, [&] { t->consumer->on_response({t->status, t->url.text, t->headers, length}); })) return false;
   if (t->discard) return true;
+  if (!guarded(t, [&] { watch_end(slot); })) return false;
   if (length >= 0 && static_cast<std::uint64_t>(length) > t->max_body) {
     t->failure = too_large(*t);
     return false;
@@ -196,6 +238,9 @@ std::size_t take_body(char* data, std::size_t, std::size_t size, void* user) {
 
 std::optional<Error> missing_end(const Transfer& t) {
   if (!t.head_done) return Error(ErrorCode::kIncompleteBody, "the connection was closed within the head of the answer");
+  if (t.closing_message != nullptr && !*t.closing_message) {
+    return Error(ErrorCode::kIncompleteBody, "the connection was cut within a body whose length is not known");
+  }
   if (t.coded.decoder != nullptr && !t.coded.decoder->complete()) {
     return Error(ErrorCode::kContentDecoding,
                  std::string("broken ") + t.coded.decoder->name() + " content: it ends before its end");

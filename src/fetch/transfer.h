@@ -85,8 +85,9 @@ struct Transfer {
   std::uint64_t discarded = 0;
   std::uint64_t body_bytes = 0;
   CodedBody coded;
-  std::optional<Error> failure;   ///< the reason of ours for which a callback ended the transfer
-  const char* refused = nullptr;  ///< the address policy's reason
+  std::shared_ptr<const bool> closing_message;  ///< of TLS came; not null: nothing else tells where the body ends
+  std::optional<Error> failure;                 ///< the reason of ours for which a callback ended the transfer
+  const char* refused = nullptr;                ///< the address policy's reason
   std::string refused_address;
 };
 

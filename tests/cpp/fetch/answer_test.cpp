@@ -115,6 +115,26 @@ TEST(Answer, ABodyOfTheLimitPassesHoweverWellItIsCompressed) {
   EXPECT_EQ(larger->error.code, ErrorCode::kBodyTooLarge);
 }
 
+TEST(Answer, ALengthIsOneNumberOrAnError) {
+  const auto fetcher = make_fetcher();
+  const auto answer = [&](const std::string& lines) {
+    return fetch_answer(*fetcher, "HTTP/1.1 200 OK\r\n" + lines + "\r\nok and more");
+  };
+  for (const char* lines :
+       {"Content-Length: 2\r\n", "content-length:2 \r\n", "Content-Length: 2\r\nContent-Length: 2\r\n"}) {
+    EXPECT_EQ(answer(lines)->body, "ok") << lines;
+  }
+  for (const char* lines :
+       {"Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length: 3\r\nContent-Length: 2\r\n",
+        "Content-Length: 2x\r\n", "Content-Length: 2, 3\r\n", "Content-Length: 0x2\r\n", "Content-Length: +2\r\n",
+        "Content-Length: -2\r\n", "Content-Length: 9223372036854775808\r\n", "Content-Length: 99999999999999999999\r\n",
+        "Content-Length:\r\n"}) {
+    const auto probe = answer(lines);
+    EXPECT_EQ(probe->error.code, ErrorCode::kFetch) << lines << probe->error.message;
+    EXPECT_EQ(probe->body, "") << lines;
+  }
+}
+
 TEST(Answer, ATransferCodingNobodyAskedForIsAnError) {
   const auto fetcher = make_fetcher();
   const std::string packed = gzip_packed(plain_text());
@@ -172,6 +192,28 @@ TEST(Answer, AHeadThatEndsOnAKeptConnectionIsNeverMixedWithTheNext) {
       EXPECT_EQ(probe->responses.load(), 0) << size;
     }
     EXPECT_EQ(fetch_one(*fetcher, server.url("/first"))->body, "first") << size;
+  }
+}
+
+// libcurl keeps an unfinished header line with the handle, and puts the next transfer's first line behind it.
+TEST(Answer, WhatAnAnswerLeftUnfinishedIsNotPartOfTheNext) {
+  const auto fetcher = make_fetcher();
+  for (const std::string& unfinished : {std::string("HTTP/1.1 200 X"), std::string("HTTP/1.1 200 OK\r\nX: "),
+                                        "HTTP/1.1 200 OK\r\nX: " + std::string(300'000, 'y')}) {
+    for (const bool hang : {false, true}) {
+      ScriptedServer server;
+      server.on("/", [&](Connection& c, const HttpRequest&) {
+        c.send(unfinished);
+        if (hang) c.wait_until_client_closes();
+        c.close();
+      });
+      server.on("/next", [](Connection& c, const HttpRequest&) { c.reply(404, "no"); });
+      const auto cut = fetch_one(*fetcher, Request{server.url("/"), Method::kGet, {}, hang ? 0.1 : 20.0, {}});
+      EXPECT_NE(cut->error.code, ErrorCode::kOk);
+      const auto next = fetch_one(*fetcher, server.url("/next"));
+      EXPECT_EQ(next->error.code, ErrorCode::kHttpStatus) << next->error.message;
+      EXPECT_EQ(next->status, 404);
+    }
   }
 }
 
