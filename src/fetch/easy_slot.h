@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fetch/config.h"
 #include "fetch/transfer.h"
@@ -19,6 +20,7 @@ struct CallbackSink {
   virtual void socket_opened(curl_socket_t fd) = 0;
   virtual void socket_closed(curl_socket_t fd) = 0;
   bool called_consumer = false;
+  std::vector<std::uint8_t> scratch;  ///< what a decoder makes, before it is taken; made by the first coded body
 };
 
 /// All functions [I/O thread].

@@ -1,9 +1,12 @@
 // One transfer on its I/O thread: hop by hop to its end.
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <new>
 #include <string>
 #include <utility>
 
+#include "fetch/answer.h"
 #include "fetch/curl_errors.h"
 #include "fetch/io_thread.h"
 
@@ -36,6 +39,14 @@ curl_off_t curl_time_us(CURL* easy, CURLINFO what) {
   curl_off_t value = 0;
   curl_easy_getinfo(easy, what, &value);
   return value;
+}
+
+/// "Out of memory" is what libcurl up to 8.5 also says when a header line outgrows its buffer. It is that when bytes of
+/// an answer have come, its head is not complete, and there is memory.
+bool is_long_line(const Transfer& t, CURL* easy) {
+  if (t.head_done || curl_time_us(easy, CURLINFO_STARTTRANSFER_TIME_T) == 0) return false;
+  const std::unique_ptr<char[]> probe(new (std::nothrow) char[256 * 1024]);
+  return probe != nullptr;
 }
 
 }  // namespace
@@ -138,6 +149,7 @@ void IoThread::hop_done(EasySlot* slot, CURLcode code) {
     return fail(t, Error(ErrorCode::kHttpStatus, "HTTP status " + std::to_string(t->status), {}, t->status));
   }
   if (try_another_connection(t, code)) return;
+  if (code == CURLE_OK && !t->failure) t->failure = missing_end(*t);
   if (code != CURLE_OK || t->failure) return fail(t, failure_of(*t, *slot, code));
   finish(t, info_of(*t, slot->easy));
 }
@@ -205,6 +217,8 @@ Error IoThread::failure_of(Transfer& t, EasySlot& slot, CURLcode code) const {
                  code);
   }
   if (code == CURLE_OPERATION_TIMEDOUT) return timeout_error(t, slot.easy);
+  if (code == CURLE_OUT_OF_MEMORY && is_long_line(t, slot.easy))
+    return Error(ErrorCode::kFetch, "a header line is longer than 100 KiB", {}, code);
   return error_from_curl(code, slot.message, t.got_bytes);
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "fetch/content_decoder.h"
+
 namespace offloop::fetch {
 namespace {
 
@@ -44,19 +46,6 @@ bool is_value(const std::string& value) {
   });
 }
 
-/// The content codings that this libcurl can decode.
-std::string decoders() {
-  const int features = curl_version_info(CURLVERSION_NOW)->features;
-  std::string names;
-  const auto add = [&](int feature, const char* name) {
-    if ((features & feature) != 0) names += (names.empty() ? "" : ", ") + std::string(name);
-  };
-  add(CURL_VERSION_LIBZ, "gzip, deflate");
-  add(CURL_VERSION_BROTLI, "br");
-  add(CURL_VERSION_ZSTD, "zstd");
-  return names;
-}
-
 void append(Slist& list, const Header& header) {
   // "Name;" is libcurl's way to send a header without a value.
   const std::string line = header.value.empty() ? header.name + ";" : header.name + ": " + header.value;
@@ -90,7 +79,7 @@ std::vector<Header> base_headers(const FetcherOptions& options) {
     if (!given && !value.empty()) headers.push_back({name, std::move(value)});
   };
   imply("User-Agent", options.user_agent.empty() ? kUserAgent : options.user_agent);
-  if (options.decompress) imply("Accept-Encoding", decoders());
+  if (options.decompress) imply("Accept-Encoding", kAcceptEncoding);
   headers.insert(headers.end(), options.headers.begin(), options.headers.end());
   return headers;
 }

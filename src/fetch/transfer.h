@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fetch/content_decoder.h"
 #include "fetch/request_headers.h"
 #include "offloop/fetch/fetcher.h"
 #include "offloop/fetch/url.h"
@@ -24,6 +25,14 @@ struct ResolveList {
   std::vector<std::string> addresses;
   std::shared_ptr<const Slist> list;
   Clock::time_point fresh_until;  ///< libcurl surely has it until then; the epoch = not known to
+};
+
+/// The body in a content coding. [I/O thread]
+struct CodedBody {
+  std::unique_ptr<ContentDecoder> decoder;  ///< null: the body is plain
+  std::uint64_t bytes = 0;                  ///< before decoding
+  std::vector<std::uint8_t> kept;           ///< decoded, and not taken by a consumer that paused
+  std::size_t done = 0;                     ///< how much of what libcurl gives again after the pause is decoded
 };
 
 struct Transfer {
@@ -75,8 +84,10 @@ struct Transfer {
   std::size_t head_bytes = 0;  ///< interim heads included
   std::uint64_t discarded = 0;
   std::uint64_t body_bytes = 0;
-  std::optional<Error> failure;   ///< the reason of ours for which a callback ended the transfer
-  const char* refused = nullptr;  ///< the address policy's reason
+  CodedBody coded;
+  std::shared_ptr<const bool> closing_message;  ///< of TLS came; not null: nothing else tells where the body ends
+  std::optional<Error> failure;                 ///< the reason of ours for which a callback ended the transfer
+  const char* refused = nullptr;                ///< the address policy's reason
   std::string refused_address;
 };
 

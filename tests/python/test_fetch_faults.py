@@ -159,9 +159,6 @@ async def test_faults_are_the_same_on_every_loop(origin: Origin, path: str) -> N
         await fetch_url(url, timeout=TIMEOUT)
 
 
-@pytest.mark.xfail(
-    reason="libcurl's decoders do not report a stream that does not end (docs/design/fetch.md)", strict=True
-)
 @pytest.mark.loops("asyncio")
 async def test_a_compressed_body_that_was_cut_is_an_error(origin: Origin, tmp_path: Path) -> None:
     async with Fetcher() as fetcher:
@@ -246,18 +243,7 @@ ANSWERS: dict[str, tuple[bytes, type[offloop.FetchError] | int, str]] = {
 }
 
 
-# What src/fetch gets wrong today.
-KNOWN = {
-    "the connection ends in the head": "an answer that ends within its head is taken for one with an empty body",
-    "a header line without end": "libcurl's 'out of memory' for a header line above 100 KiB is believed",
-}
-PARAMETERS = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=True) if name in KNOWN else ())
-    for name in ANSWERS
-]
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.loops("asyncio")
 async def test_an_answer_out_of_the_ordinary(tmp_path: Path, name: str) -> None:
     answer, expected, words = ANSWERS[name]

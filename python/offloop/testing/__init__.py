@@ -7,11 +7,14 @@
 
 from __future__ import annotations
 
+from offloop.testing.bad_origin import BadOrigin, Fault
 from offloop.testing.bodies import body_blocks, body_bytes, body_sha256, png_image
 from offloop.testing.nginx import NginxOrigin, find_nginx
 from offloop.testing.process import Origin, OriginStats
 
 __all__ = [
+    "BadOrigin",
+    "Fault",
     "NginxOrigin",
     "Origin",
     "OriginStats",

@@ -159,10 +159,8 @@ def _show(outcome: Outcome, targets: list[Target]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     table = Table(title="what came (small files left out)", title_justify="left")
     for column in ("URL", "bytes", "SHA-256 or error"):
-        is_digest = column.startswith("SHA")
-        table.add_column(
-            column, overflow="fold", justify="right" if column == "bytes" else "left", min_width=64 if is_digest else None
-        )
+        width = 64 if column.startswith("SHA") else None
+        table.add_column(column, overflow="fold", justify="right" if column == "bytes" else "left", min_width=width)
     for target in targets:
         if "/small-" in target.url or "seed=small-" in target.url:
             continue
@@ -199,8 +197,8 @@ def main() -> int:
         wrong: list[str] = []
         lines = []
         for name in variants:
-            # All of them once, for the answers; then those that are plain downloads, for the throughput: the slow and the
-            # failing ones cost a time-out, which says nothing about either.
+            # All of them once, for the answers; then those that are plain downloads, for the throughput: the slow and
+            # the failing ones cost a time-out, which says nothing about either.
             outcome = _run(name, targets)
             wrong += [f"{name}: {line}" for line in _verify(outcome, targets)]
             timed = min((_run(name, plain) for _ in range(3)), key=lambda run: run.seconds)

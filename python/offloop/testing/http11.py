@@ -225,6 +225,12 @@ class Connection(asyncio.Protocol):
             return
         self._task = asyncio.ensure_future(self._run(reply, close))
 
+    def serve(self, request: Request, answer: Callable[[Exchange], Awaitable[None]]) -> None:
+        """Let `answer` talk, for connections that are not HTTP; what else the client says is ignored."""
+        if self._task is None and not self.transport.is_closing():
+            self._stats.begin(request.target)
+            self._task = asyncio.ensure_future(self._run(answer(Exchange(self, request, close=False)), close=True))
+
     async def _run(self, reply: Awaitable[None], close: bool) -> None:
         try:
             await reply
@@ -270,6 +276,11 @@ class Connection(asyncio.Protocol):
         """Close after what was written has been sent."""
         self.closed_by_us = True
         self.transport.close()
+
+    def cut(self) -> None:
+        """Close without TLS's closing message, and drop what was not sent."""
+        self.closed_by_us = True
+        self.transport.abort()
 
     def reset(self) -> None:
         """Close with a TCP reset, and drop what was not sent."""
@@ -329,6 +340,15 @@ class Exchange:
     def write_raw(self, data: bytes) -> None:
         """Send bytes that may be no HTTP at all."""
         self._connection.transport.write(data)
+
+    async def writable(self) -> None:
+        """Wait while the client does not keep up."""
+        await self._connection.writable()
+
+    async def cut(self) -> None:
+        """Close without TLS's closing message, after what was written is with the kernel."""
+        await self._connection.flushed()
+        self._connection.cut()
 
     async def hang_up(self) -> None:
         """Close the connection in an orderly way, wherever the answer stands."""

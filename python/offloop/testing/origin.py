@@ -12,10 +12,15 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offloop.testing.http11 import Connection, Server, Stats
 from offloop.testing.routes import Routes
+
+if TYPE_CHECKING:
+    import ssl
 
 _BACKLOG = 4096
 
@@ -46,26 +51,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
-    if options.until_stdin_closes:
-        loop.add_reader(0, _end_at_eof, over)
-
+    over = until_told_to_end(options.until_stdin_closes)
     stats = Stats()
     server = Server(Routes(stats), stats)
-    context = None
-    if options.certificate is not None:
-        import ssl  # only here: an http origin starts without it
-
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(options.certificate, options.key)
-    listener = await loop.create_server(
-        lambda: Connection(server), options.host, options.port, ssl=context, backlog=_BACKLOG
-    )
-    port = listener.sockets[0].getsockname()[1]
-    _announce(f"{'http' if context is None else 'https'}://{options.host}:{port}", options.ready_fd)
+    context = None if options.certificate is None else tls_context(options.certificate, options.key)
+    listener = await listen(options.host, options.port, lambda: Connection(server), context)
+    announce(f"{'http' if context is None else 'https'}://{options.host}:{port_of(listener)}", options.ready_fd)
 
     await over.wait()
     listener.close()
@@ -74,12 +65,49 @@ async def _serve(options: argparse.Namespace) -> None:
         connection.transport.abort()
 
 
-def _announce(url: str, ready_fd: int | None) -> None:
+# --- for any origin's program ---------------------------------------------------------------------------------------
+
+
+def until_told_to_end(by_stdin: bool) -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set, and with `by_stdin` also the end of standard input."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    if by_stdin:
+        loop.add_reader(0, _end_at_eof, over)
+    return over
+
+
+def tls_context(certificate: str | Path, key: str | Path) -> ssl.SSLContext:
+    """Return a server's context with that certificate."""
+    import ssl  # only here: an http origin starts without it
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+async def listen(
+    host: str, port: int, connection: Callable[[], Connection], context: ssl.SSLContext | None = None
+) -> asyncio.Server:
+    """Listen on `port` (0 takes a free one)."""
+    return await asyncio.get_running_loop().create_server(connection, host, port, ssl=context, backlog=_BACKLOG)
+
+
+def port_of(listener: asyncio.Server) -> int:
+    """Return the port that `listener` got."""
+    port: int = listener.sockets[0].getsockname()[1]
+    return port
+
+
+def announce(words: str, ready_fd: int | None) -> None:
+    """Tell whoever started this program that it serves now: one line."""
     if ready_fd is None:
-        print(url, flush=True)
+        print(words, flush=True)
         return
     with contextlib.suppress(BrokenPipeError):  # whoever waited has gone; standard input or a signal will say so
-        os.write(ready_fd, f"{url}\n".encode())
+        os.write(ready_fd, f"{words}\n".encode())
     os.close(ready_fd)
 
 

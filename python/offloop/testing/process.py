@@ -33,7 +33,7 @@ sys.modules["offloop"] = offloop
 testing = types.ModuleType("offloop.testing")
 testing.__path__ = [offloop.__path__[0] + "/testing"]
 sys.modules["offloop.testing"] = testing
-runpy.run_module("offloop.testing.origin", run_name="__main__", alter_sys=False)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=False)
 """
 
 
@@ -74,6 +74,8 @@ class Origin:
     Raises RuntimeError when the origin does not come up within 20 s, or (``tls=True``) no certificate can be made.
     """
 
+    _program = "offloop.testing.origin"
+
     def __init__(self, *, tls: bool = False, host: str = "127.0.0.1", port: int = 0) -> None:
         self._tls = tls
         self._host = host
@@ -90,13 +92,9 @@ class Origin:
         """Start the process and wait until it listens."""
         if self._process is not None:
             raise RuntimeError("this Origin runs already; make another one")
-        command = [sys.executable, "-c", _BOOT, str(Path(__file__).resolve().parent.parent)]
-        command += ["--host", self._host, "--port", str(self._port), "--until-stdin-closes"]
-        if self._tls:
-            self._folder = tempfile.TemporaryDirectory(prefix="offloop-origin-")
-            made = make_certificate(Path(self._folder.name))
-            self.ca_file = str(made.certificate)
-            command += ["--certificate", str(made.certificate), "--key", str(made.key)]
+        package = str(Path(__file__).resolve().parent.parent)
+        command = [sys.executable, "-c", _BOOT, package, self._program]
+        command += ["--host", self._host, "--port", str(self._port), "--until-stdin-closes", *self._arguments()]
         ready, write_end = os.pipe()
         try:
             command += ["--ready-fd", str(write_end)]
@@ -106,16 +104,34 @@ class Origin:
             self._owner = os.getpid()
             os.close(write_end)
             write_end = -1
-            self._base = _read_line(ready, _START_SECONDS)
+            words = _read_line(ready, _START_SECONDS)
         finally:
             os.close(ready)
             if write_end >= 0:
                 os.close(write_end)
-        if not self._base:
+        if words:
+            self._base = self._hear(words)
+        else:
             code = self._process.poll()
             self.stop()
             raise RuntimeError(f"the origin did not come up within {_START_SECONDS:g} s (exit code {code})")
         return self
+
+    def _arguments(self) -> list[str]:
+        """What its program is told beyond the usual."""
+        if not self._tls:
+            return []
+        made = make_certificate(self._make_folder())
+        self.ca_file = str(made.certificate)
+        return ["--certificate", str(made.certificate), "--key", str(made.key)]
+
+    def _hear(self, words: str) -> str:
+        """Take what the program announced; return the base of its URLs."""
+        return words
+
+    def _make_folder(self) -> Path:
+        self._folder = tempfile.TemporaryDirectory(prefix="offloop-origin-")
+        return Path(self._folder.name)
 
     def stop(self) -> None:
         """End the process and collect it. Harmless when it does not run, and in a forked child."""
