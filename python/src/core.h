@@ -85,8 +85,10 @@ struct LoopPort {
   std::int64_t inline_ns = 0;   ///< work done on the loop since the last drain
   std::int64_t inline_credit_ns = 0;  ///< see hash.cpp
   std::int64_t credit_at_ns = 0;
-  std::uintptr_t id = 0;     ///< never used twice, unlike an address
-  LoopPort* next = nullptr;  ///< in the list of all ports
+  std::uintptr_t id = 0;         ///< never used twice, unlike an address
+  std::uint32_t generation = 0;  ///< fork_generation() when it was made
+  PyObject* capsule = nullptr;   ///< what the loop's reader knows of it; its context is null once this is freed
+  LoopPort* next = nullptr;      ///< in the list of all ports
 };
 
 // operation.cpp

@@ -84,6 +84,11 @@ void set_builtin(const Error& error) {
       return;
     case ErrorCode::kIo: {
       // OSError chooses its subclass by the errno: FileNotFoundError, IsADirectoryError, PermissionError.
+      if (error.context.empty()) {  // no file of ours: a task's std::system_error
+        const Ref arguments(Py_BuildValue("(is)", error.system, error.message.c_str()));
+        if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
+        return;
+      }
       errno = error.system;
       const Ref path(
           PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));

@@ -7,6 +7,7 @@
 #include "hash.h"
 #include "offloop/hash/cpu.h"
 #include "runtime.h"
+#include "testing.h"
 
 namespace offloop::python {
 namespace {
@@ -47,6 +48,8 @@ PyMethodDef g_methods[] = {
     {"counters_enabled", py_counters_enabled, METH_NOARGS, "True in a build that counts what is made and freed."},
     {"live_counts", py_live_counts, METH_NOARGS, "Live objects of each kind; all 0 in a build that does not count."},
     {"build_info", py_build_info, METH_NOARGS, "What was built and what was found on this machine."},
+    {"spin", py_spin, METH_VARARGS, "spin(seconds, cooperative): see offloop.testing."},
+    {"_throw", py_throw, METH_O, "An operation whose task throws that kind of C++ exception, for offloop's own tests."},
     {"_shutdown", py_shutdown, METH_NOARGS, "Ends the pool. Called once, at exit."},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -23,6 +23,7 @@ PyObject* g_str_nest_patched = nullptr;
 PyObject* g_attach = nullptr;    // offloop._loop.attach
 std::uint32_t g_in_flight = 0;   // cores that have a slot, of all loops
 std::uint32_t g_generation = 0;  // fork_generation() that g_ports belongs to
+unsigned g_walks = 0;            // who goes through g_ports, or empties one of them, now: see Walk
 std::atomic<bool> g_python_ended{false};
 std::atomic<bool> g_reap_pending{false};
 PortStats g_stats;
@@ -103,20 +104,42 @@ void start_parked(LoopPort* lp) {
   }
 }
 
-void free_if_over(LoopPort* lp) noexcept {
-  if (lp->loop != nullptr || lp->in_flight != 0 || lp->ready_first != nullptr || lp->parked_first != nullptr) return;
-  for (LoopPort** link = &g_ports; *link != nullptr; link = &(*link)->next) {
-    if (*link != lp) continue;
-    *link = lp->next;
-    break;
-  }
-  ++g_epoch;
-  lp->port->unref();
-  delete lp;
+bool is_over(const LoopPort* lp) noexcept {
+  return lp->loop == nullptr && lp->in_flight == 0 && lp->ready_first == nullptr && lp->parked_first == nullptr;
 }
+
+void free_those_over() noexcept {
+  for (LoopPort** link = &g_ports; *link != nullptr;) {
+    LoopPort* lp = *link;
+    if (!is_over(lp)) {
+      link = &lp->next;
+      continue;
+    }
+    *link = lp->next;
+    ++g_epoch;
+    PyCapsule_SetContext(lp->capsule, nullptr);
+    Py_DECREF(lp->capsule);
+    lp->port->unref();
+    delete lp;
+  }
+}
+
+/// While one exists no port is freed. Whoever holds a LoopPort that may be over and calls what may run Python code (a
+/// loop's is_closed(), the finalizer of an input) needs one: another thread, or the same one further down, may do
+/// likewise.
+class Walk {
+ public:
+  Walk() noexcept { ++g_walks; }
+  ~Walk() {
+    if (g_walks != 0 && --g_walks == 0) free_those_over();
+  }
+  Walk(const Walk&) = delete;
+  Walk& operator=(const Walk&) = delete;
+};
 
 /// Delivers what a loop that is gone will not fetch any more: buffers are released, nobody is woken.
 void reap(LoopPort* lp) {
+  const Walk walk;
   append_ready(lp, lp->port->drain());
   while (runtime::PortItem* item = pop_ready(lp)) {
     item->deliver(item);
@@ -134,7 +157,6 @@ void reap(LoopPort* lp) {
     }
   }
   lp->parked_last = nullptr;
-  free_if_over(lp);
 }
 
 void detach(LoopPort* lp) {
@@ -147,11 +169,9 @@ void detach(LoopPort* lp) {
 
 int reap_all(void*) {
   g_reap_pending.store(false, std::memory_order_seq_cst);
-  for (LoopPort* lp = g_ports; lp != nullptr;) {
-    LoopPort* next = lp->next;
+  const Walk walk;
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next)
     if (lp->loop == nullptr) reap(lp);
-    lp = next;
-  }
   return 0;
 }
 
@@ -170,20 +190,20 @@ void forget_ports_of_parent() {
   for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) lp->port->close();
   g_ports = nullptr;
   g_in_flight = 0;
+  g_stats.parked.store(0);
+  g_walks = 0;  // those of threads that do not exist here
   g_reap_pending.store(false);
   ++g_epoch;
 }
 
 /// Loops that were closed but are still referenced by somebody: found when another loop comes.
 bool detach_closed_loops() {
-  for (LoopPort* lp = g_ports; lp != nullptr;) {
-    LoopPort* next = lp->next;
-    if (lp->loop != nullptr) {
-      const Ref closed(PyObject_CallMethod(lp->loop, "is_closed", nullptr));
-      if (!closed) return false;
-      if (closed.get() == Py_True) detach(lp);
-    }
-    lp = next;
+  const Walk walk;
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
+    if (lp->loop == nullptr) continue;
+    const Ref closed(PyObject_CallMethod(lp->loop, "is_closed", nullptr));
+    if (!closed) return false;
+    if (closed.get() == Py_True) detach(lp);
   }
   return true;
 }
@@ -191,15 +211,17 @@ bool detach_closed_loops() {
 constexpr const char* kCapsuleName = "offloop._core.LoopPort";
 
 PyObject* drain(PyObject* capsule, PyObject*) {
+  if (PyCapsule_GetContext(capsule) == nullptr) Py_RETURN_NONE;  // a stale reader: the port has been freed
   auto* lp = static_cast<LoopPort*>(PyCapsule_GetPointer(capsule, kCapsuleName));
   if (lp == nullptr) return nullptr;
-  if (lp->loop == nullptr) Py_RETURN_NONE;  // a stale reader
+  if (lp->loop == nullptr || lp->generation != runtime::fork_generation()) Py_RETURN_NONE;
   lp->inline_ns = 0;
   PyObject* self[] = {lp->loop};
   const Ref debug(PyObject_VectorcallMethod(g_str_get_debug, self, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
   if (!debug) return nullptr;
-  // A patched loop may be run again by a task that this drain steps (nest_asyncio). The inner loop could not come back here,
-  // for the reader's context cannot be entered twice, and what this drain has taken would wait for the outer task for ever.
+  // A patched loop may be run again by a task that this drain steps (nest_asyncio). The inner loop could not come back
+  // here, for the reader's context cannot be entered twice, and what this drain has taken would wait for the outer task
+  // for ever.
   lp->step_soon = debug.get() == Py_True || PyObject_HasAttr(lp->loop, g_str_nest_patched) != 0;
   append_ready(lp, lp->port->drain());
   const std::int64_t started = runtime::now_ns();
@@ -248,6 +270,7 @@ LoopPort* make_port(PyObject* loop) {
   auto* lp = new LoopPort;
   lp->port = port;
   lp->id = g_next_id++;
+  lp->generation = g_generation;
   const Ref capsule(PyCapsule_New(lp, kCapsuleName, nullptr));
   if (capsule) PyCapsule_SetContext(capsule.get(), reinterpret_cast<void*>(lp->id));
   const Ref drain_function(capsule ? PyCFunction_NewEx(&kDrain, capsule.get(), nullptr) : nullptr);
@@ -262,6 +285,7 @@ LoopPort* make_port(PyObject* loop) {
     return nullptr;
   }
   lp->loop = loop;
+  lp->capsule = Ref::to(capsule.get()).release();
   lp->next = g_ports;
   g_ports = lp;
   return lp;
@@ -310,7 +334,8 @@ bool saturated(const LoopPort* lp) noexcept {
 void release_slot(Core* core) noexcept {
   if (!core->has_slot) return;
   core->has_slot = false;
-  --g_in_flight;
+  // One of the parent's, dropped in a forked child: its slot went with the parent's ports.
+  if (core->port->generation == g_generation) --g_in_flight;
 }
 
 void core_returned(Core* core) noexcept {
@@ -324,6 +349,7 @@ PortStats& port_stats() noexcept {
   return g_stats;
 }
 std::uint32_t operations_in_flight() noexcept {
+  forget_ports_of_parent();
   return g_in_flight;
 }
 

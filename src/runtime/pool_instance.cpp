@@ -29,8 +29,14 @@ unsigned wanted_threads() noexcept {
   return found;
 }
 
+/// When shutdown() was called first; 0: never.
+std::atomic<std::int64_t> g_shut_down_at_ns{0};
+
+/// 250 ms in all: whoever has called shutdown() before has waited already.
 void exit_handler() {
-  Pool::shutdown(250'000'000);
+  constexpr std::int64_t kBoundNs = 250'000'000;
+  const std::int64_t at = g_shut_down_at_ns.load(std::memory_order_relaxed);
+  Pool::shutdown(at == 0 ? kBoundNs : std::max(std::int64_t{0}, at + kBoundNs - now_ns()));
 }
 
 }  // namespace
@@ -95,6 +101,8 @@ PoolOptions Pool::options() noexcept {
 }
 
 void Pool::shutdown(std::int64_t timeout_ns) noexcept {
+  std::int64_t never = 0;
+  g_shut_down_at_ns.compare_exchange_strong(never, now_ns(), std::memory_order_relaxed);
   g_shut_down.store(true, std::memory_order_seq_cst);
   Pool* pool = instance_if_started();
   if (pool == nullptr) return;

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import offloop
 from offloop import Operation, hashing
 
@@ -117,12 +119,21 @@ def resizable(buffer: bytearray) -> bool:
 
 
 def run_program(
-    name: str, *arguments: object, env: dict[str, str] | None = None, timeout: float = 30, options: tuple[str, ...] = ()
+    name: str,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    timeout: float = 30,
+    options: tuple[str, ...] = (),
+    loop_kind: str = "asyncio",
 ) -> subprocess.CompletedProcess[str]:
-    """Runs tests/python/programs/NAME.py in a fresh interpreter of the same kind."""
+    """Runs tests/python/programs/NAME.py in a fresh interpreter of the same kind, on asyncio's loops or on uvloop's."""
+    programs = [str(PROGRAMS / f"{name}.py")]
+    if loop_kind == "uvloop":
+        pytest.importorskip("uvloop")
+        programs.insert(0, str(PROGRAMS / "under_uvloop.py"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OFFLOOP_", "PYTHONASYNCIO"))}
     return subprocess.run(
-        [sys.executable, *options, str(PROGRAMS / f"{name}.py"), *map(str, arguments)],
+        [sys.executable, *options, *programs, *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**environment, **(env or {})},

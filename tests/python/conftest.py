@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ except ImportError:
 
 if TYPE_CHECKING:
     from offloop.testing import Origin
+
+# trio registers itself with hypothesis in a way that hypothesis warns of.
+os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")
 
 LOOP_KINDS = ("asyncio", "debug", "uvloop")
 

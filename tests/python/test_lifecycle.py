@@ -38,7 +38,7 @@ def functions(program: str, but: set[str] = frozenset()) -> list[str]:  # type: 
 # ---- exit ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", functions("exits"))
+@pytest.mark.parametrize("scenario", functions("exits", {"say_ok"}))
 def test_the_process_ends_soon_and_silently_with_work_in_flight(scenario: str) -> None:
     started = time.monotonic()
     ended = run_program("exits", scenario)
@@ -49,6 +49,28 @@ def test_the_process_ends_soon_and_silently_with_work_in_flight(scenario: str) -
 @pytest.mark.parametrize("scenario", ["after_run", "after_run_cancelled", "daemon_thread_batches"])
 def test_the_process_ends_soon_with_one_worker_too(scenario: str) -> None:
     assert_clean(run_program("exits", scenario, env={"OFFLOOP_THREADS": "1"}))
+
+
+@pytest.mark.parametrize("cooperative", ["eight_spins", "eight_uncooperative_spins"])
+def test_the_interpreter_exits_within_a_second_with_eight_ten_second_operations_running(
+    cooperative: str, tmp_path: Path
+) -> None:
+    """Once in three: eight threads that burn CPU time and a busy machine may delay any program."""
+    took = []
+    for turn in range(3):
+        said = tmp_path / str(turn)
+        assert_clean(run_program("exits", cooperative, said))
+        took.append(time.monotonic() - float(said.read_text()))
+        if took[-1] < 1:
+            return
+    pytest.fail(f"took {took} s from the program's last word to its end")
+
+
+def test_an_exception_in_the_programs_own_exit_handler_is_all_that_is_said() -> None:
+    ended = run_program("exits_with_error")
+    assert (ended.returncode, ended.stdout) == (0, "ok\n")
+    assert ended.stderr.count("Traceback") == 1
+    assert ended.stderr.rstrip().endswith("ZeroDivisionError: the handler's own")
 
 
 @pytest.mark.parametrize("turn", range(3))
@@ -65,9 +87,20 @@ def test_after_shutdown_a_submit_raises_pool_closed_error(use: str) -> None:
 # ---- loops -----------------------------------------------------------------------------------------------------------
 
 
+# Scenarios that bring loops of their own.
+OWN_LOOPS = {"without_add_reader", "nested", "nest_asyncio_itself", "loops_end_in_many_threads_at_once"}
+
+
 @pytest.mark.parametrize("scenario", functions("loops", {"never_awaited"}))
-def test_loops(scenario: str) -> None:
-    assert_clean(run_program("loops", scenario))
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_loops(scenario: str, kind: str) -> None:
+    if kind == "uvloop" and scenario in OWN_LOOPS:
+        pytest.skip("brings its own loop")
+    # What is freed is overwritten, so that whoever still looks at it is found.
+    ended = run_program("loops", scenario, loop_kind=kind, timeout=55, env={"MALLOC_PERTURB_": "165"})
+    if ended.stdout.startswith("skipped: "):
+        pytest.skip(ended.stdout.strip())
+    assert_clean(ended)
 
 
 def test_an_unbound_operation_that_is_never_awaited_warns_with_the_callers_line() -> None:
@@ -81,8 +114,11 @@ def test_an_unbound_operation_that_is_never_awaited_warns_with_the_callers_line(
 
 
 @pytest.mark.parametrize("scenario", functions("forks", {"start_method"}))
-def test_fork(scenario: str) -> None:
-    assert_clean(run_program("forks", scenario, options=FORK_OPTIONS))
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_fork(scenario: str, kind: str) -> None:
+    if kind == "uvloop" and scenario == "descriptors_in_the_child":
+        pytest.skip("uvloop's loops have eventfds of their own")
+    assert_clean(run_program("forks", scenario, options=FORK_OPTIONS, loop_kind=kind))
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -132,6 +168,10 @@ def interrupt(scenario: str) -> tuple[int, list[str], str]:
         ("handler_returns", ["running", "interrupted"]),
         ("cleanup_may_submit", ["running", "cleaned", "interrupted"]),
         ("twice", ["running", "running", "interrupted"]),
+        ("twice_with_what_cannot_be_interrupted", ["running", "running", "interrupted"]),
+        ("during_compute_sha256", ["running", "computed", "interrupted"]),
+        ("in_a_drain", ["interrupted"]),
+        ("twice_in_a_drain", ["interrupted"]),
     ],
 )
 def test_ctrl_c_is_served(scenario: str, expected: list[str]) -> None:

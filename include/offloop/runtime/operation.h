@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -165,7 +166,7 @@ class Operation {
 };
 
 /// Runs fn(StopToken) on the pool. It returns T or Result<T>; an exception becomes an Error (bad_alloc: kOutOfMemory,
-/// others: kInternal with what()). On a worker it runs at once, here. [any thread]
+/// system_error: kIo with its errno, others: kInternal with what()). On a worker it runs at once, here. [any thread]
 template <class F>
 auto spawn(F fn) {
   using Returned = std::invoke_result_t<F, StopToken>;
@@ -183,6 +184,11 @@ auto spawn(F fn) {
         }
       } catch (const std::bad_alloc&) {
         this->result = Error(ErrorCode::kOutOfMemory, "out of memory in a task");
+      } catch (const std::system_error& e) {
+        const bool has_errno =
+            e.code().category() == std::generic_category() || e.code().category() == std::system_category();
+        this->result =
+            has_errno ? Error(ErrorCode::kIo, e.what(), {}, e.code().value()) : Error(ErrorCode::kInternal, e.what());
       } catch (const std::exception& e) {
         this->result = Error(ErrorCode::kInternal, e.what());
       } catch (...) {

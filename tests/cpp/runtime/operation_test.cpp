@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <coroutine>
+#include <future>
 #include <memory>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -32,6 +35,18 @@ TEST(Operation, AnExceptionOfTheTaskBecomesAnError) {
 TEST(Operation, BadAllocIsOutOfMemory) {
   auto op = spawn([](StopToken) -> int { throw std::bad_alloc(); });
   EXPECT_EQ(op.get().error().code, ErrorCode::kOutOfMemory);
+}
+
+TEST(Operation, ASystemErrorKeepsItsErrno) {
+  const Result<int> full =
+      spawn([](StopToken) -> int { throw std::system_error(ENOSPC, std::generic_category(), "writing"); }).get();
+  EXPECT_EQ(full.error().code, ErrorCode::kIo);
+  EXPECT_EQ(full.error().system, ENOSPC);
+  EXPECT_EQ(full.error().message.substr(0, 7), "writing");
+  // The code of another category is no errno.
+  const Result<int> broken =
+      spawn([](StopToken) -> int { throw std::system_error(std::make_error_code(std::future_errc::no_state)); }).get();
+  EXPECT_EQ(broken.error().code, ErrorCode::kInternal);
 }
 
 TEST(Operation, WhatIsThrownNeedNotBeAnException) {

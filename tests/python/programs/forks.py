@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 import traceback
 
 import offloop
 from offloop import hashing
+from offloop.testing import spin
 
 GIGABYTE = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 DATA = bytes(range(256)) * 400
@@ -118,6 +120,86 @@ def operations_of_the_parent_in_the_child() -> None:
             operation.cancel()
 
     asyncio.run(main())
+
+
+def operations_in_each_phase() -> None:
+    """Unbound, parked, queued, running, cancelled while running, ended but not delivered, delivered, failed."""
+
+    async def main() -> None:
+        offloop.configure(threads=2, max_pending=6)
+        value = offloop.sha256(DATA)
+        error = hashing.file_digest("/nowhere/at/all")
+        await asyncio.gather(value, error, return_exceptions=True)
+        unbound = await asyncio.to_thread(offloop.sha256, DATA)
+        done = offloop.stats()["done"]
+        undelivered = offloop.sha256(DATA)
+        while offloop.stats()["done"] == done:
+            time.sleep(0.001)
+        stubborn = spin(1, cooperative=False)
+        running = spin(3600)
+        while offloop.stats()["running"] < 2:
+            time.sleep(0.001)
+        stubborn.cancel()
+        queued = [spin(0), offloop.sha256(DATA)]
+        many = offloop.sha256_many([DATA] * 10)
+        parked = [offloop.sha256(DATA) for _ in range(4)]
+        assert offloop.stats()["parked"] >= 3, offloop.stats()
+        everything = [value, error, undelivered, stubborn, running, *queued, many, *parked, unbound]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                asyncio._set_running_loop(None)
+                assert value.result() == DIGEST
+                assert isinstance(error.exception(), FileNotFoundError)
+                assert repr(everything)
+                assert offloop.stats()["running"] == offloop.stats()["in_flight"] == 0, offloop.stats()
+                asyncio.run(use_everything())
+                for operation in everything[2:]:
+                    operation.cancel()
+                # It belongs to nobody yet, so it may be the child's.
+                assert unbound.cancelled()
+                everything.clear()
+                asyncio.run(use_everything())
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(3)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        assert await undelivered == DIGEST
+        running.cancel()
+        assert await asyncio.gather(*queued, many, *parked, unbound) == [None, DIGEST, [DIGEST] * 10] + [DIGEST] * 5
+        await use_everything()
+
+    asyncio.run(main())
+
+
+def an_unbound_operation_may_be_the_childs() -> None:
+    asyncio.run(use_everything())
+    unbound = offloop.sha256(DATA)
+
+    def work() -> None:
+        async def main() -> None:
+            assert await unbound == DIGEST
+
+        asyncio.run(main())
+
+    child(work)
+    unbound.cancel()
+
+
+def hooks_of_the_program() -> None:
+    """Functions that the program registered to run around a fork may use offloop, in the parent and in the child."""
+    ran = []
+
+    def use() -> None:
+        ran.append(offloop.batch_hash([DATA] * 5, 2) == [DIGEST] * 5)
+
+    os.register_at_fork(before=use, after_in_parent=use, after_in_child=use)
+    asyncio.run(use_everything())
+    child(lambda: asyncio.run(use_everything()))
+    assert ran == [True, True], ran
 
 
 def grandchild() -> None:

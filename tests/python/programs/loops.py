@@ -11,6 +11,7 @@ import weakref
 
 import offloop
 from offloop import _core, hashing
+from offloop.testing import spin
 
 GIGABYTE = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 DATA = bytes(range(256)) * 400
@@ -69,6 +70,7 @@ def closed_while_operations_are_kept() -> None:
 
 def closed_loop_is_forgotten() -> None:
     """Everything of a loop goes with the loop, also when operations were in flight and waited for."""
+    asyncio.new_event_loop().close()
     before = descriptors()
     references = []
     for _ in range(10):
@@ -112,7 +114,7 @@ def many_runs() -> None:
     asyncio.run(offloop.sha256(DATA))
     gc.collect()
     before = descriptors()
-    for n in range(300):
+    for n in range(1000):
         assert asyncio.run(offloop.sha256(DATA)) == DIGEST, n
     gc.collect()
     assert descriptors() <= before, (before, descriptors())
@@ -266,6 +268,198 @@ def loop_identity() -> None:
         assert loop.run_until_complete(offloop.sha256(DATA)) == DIGEST
         loop.close()
         del loop
+
+
+def a_reused_descriptor_is_left_alone() -> None:
+    """A closed loop that is still referenced keeps its reader; the eventfd's number may be somebody else's by then."""
+    kept = []
+    for _ in range(20):
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(offloop.sha256(DATA)) == DIGEST
+        loop.close()
+        kept.append(loop)
+        # The next loop's first operation closes the eventfd; its number goes to a pipe, whose bytes must stay in it.
+        other = asyncio.new_event_loop()
+        assert other.run_until_complete(offloop.sha256(DATA)) == DIGEST
+        reading, writing = os.pipe()
+        os.write(writing, b"12345678")
+        assert asyncio.run(offloop.sha256(DATA)) == DIGEST
+        assert other.run_until_complete(offloop.sha256(DATA)) == DIGEST
+        assert os.read(reading, 100) == b"12345678"
+        os.close(reading)
+        os.close(writing)
+        other.close()
+
+
+def a_stale_reader_does_nothing() -> None:
+    """Whoever kept the reader's callback may call it at any time: after the loop's end it does nothing."""
+    from offloop import _loop
+
+    drains = []
+    attach = _loop.attach
+
+    def attach_and_remember(loop, fd, drain, loop_is_gone):
+        drains.append((fd, drain, loop_is_gone))
+        attach(loop, fd, drain, loop_is_gone)
+
+    _loop.attach = attach_and_remember
+    for _ in range(5):
+        assert asyncio.run(offloop.sha256(DATA)) == DIGEST
+    assert len(drains) == 5
+    gc.collect()
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(offloop.sha256(DATA)) == DIGEST
+    for _, drain, loop_is_gone in drains[:5]:
+        loop_is_gone(None)
+        assert drain() is None
+        loop_is_gone(None)
+    assert loop.run_until_complete(offloop.sha256(DATA)) == DIGEST
+    drains[5][1]()  # the live one may be called at any time, too
+    assert loop.run_until_complete(offloop.sha256(DATA)) == DIGEST
+    loop.close()
+    wait_until(balanced)
+
+
+def inputs_are_released_on_the_loops_thread() -> None:
+    """Whether an operation ends, fails to start, is cancelled or dropped: no worker ever lets go of a Python object."""
+    releases: list[int] = []
+
+    class Payload(bytearray):
+        def __del__(self) -> None:
+            releases.append(threading.get_ident())
+
+    async def main() -> None:
+        await asyncio.gather(*(offloop.sha256(Payload(DATA)) for _ in range(20)))
+        await asyncio.gather(*(hashing.digest(Payload(DATA), "md5") for _ in range(20)))
+        await offloop.sha256_many([Payload(DATA) for _ in range(20)])
+        for operation in [hashing.digest(Payload(DATA * 40), "sha3_512") for _ in range(20)]:
+            operation.cancel()
+        for _ in range(20):
+            offloop.sha256(Payload(DATA))  # dropped at once
+        offloop.sha256_many([Payload(DATA) for _ in range(20)]).cancel()
+        while len(releases) < 120:
+            await asyncio.sleep(0)
+        # Running when the loop ends: asyncio.run() below closes it.
+        globals()["kept"] = [hashing.digest(Payload(DATA * 40), "sha3_512") for _ in range(4)]
+        while offloop.stats()["running"] == 0:
+            await asyncio.sleep(0)
+
+    def thread() -> None:
+        asyncio.run(main())
+        idents.append(threading.get_ident())
+
+    idents: list[int] = []
+    worker = threading.Thread(target=thread)
+    worker.start()
+    worker.join()
+    # The loop is gone: what was in flight is let go of by a thread of Python's, here the main one.
+    globals()["kept"].clear()
+    wait_until(lambda: len(releases) == 124)
+    assert set(releases[:120]) == set(idents)
+    assert set(releases[120:]) <= {*idents, threading.get_ident()}
+    wait_until(balanced)
+
+
+def a_finalizer_may_run_anything_while_a_closed_loop_is_emptied() -> None:
+    """While what the loop left is let go of, the finalizer of an input lets the rest come back, and that be emptied."""
+
+    class Nosy(bytearray):
+        def __del__(self) -> None:
+            # All the rest comes back now, and asks the main thread to take it.
+            wait_until(lambda: ended() >= self.until)
+            for _ in range(1000):
+                sum(range(100))
+            if asyncio._get_running_loop() is None:
+                assert asyncio.run(offloop.sha256(DATA)) == DIGEST
+            finalized.append(1)
+
+    def ended() -> int:
+        stats = offloop.stats()
+        return int(stats["done"] + stats["stopped"])
+
+    finalized: list[int] = []
+    offloop.configure(threads=2)
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+
+        before = ended()
+
+        async def main(before: int = before) -> None:
+            nosy = Nosy(DATA)
+            nosy.until = before + 7
+            operations = [spin(0.05, cooperative=False) for _ in range(2)]  # the loop has ended before they have
+            operations.append(offloop.sha256(nosy))
+            operations += [spin(0.2, cooperative=False) for _ in range(4)]
+            globals()["kept"] = operations
+
+        loop.run_until_complete(main())
+        wait_until(lambda before=before: ended() >= before + 3)
+        loop.close()
+        del loop
+        globals()["kept"].clear()
+        gc.collect()
+        assert asyncio.run(offloop.sha256(DATA)) == DIGEST
+    wait_until(lambda: len(finalized) == 5)
+    wait_until(balanced)
+
+
+def loops_end_in_many_threads_at_once() -> None:
+    """Closed loops are looked for while other threads let theirs go."""
+
+    class SlowToAnswer(asyncio.SelectorEventLoop):
+        def is_closed(self) -> bool:
+            time.sleep(0)  # lets another thread run
+            return super().is_closed()
+
+    failures = []
+
+    def thread() -> None:
+        for _ in range(100):
+            loop = SlowToAnswer()
+            try:
+                if loop.run_until_complete(offloop.sha256(DATA[:20_000])) != offloop.compute_sha256(DATA[:20_000]):
+                    failures.append("wrong")
+            except BaseException as error:
+                failures.append(repr(error))
+            loop.close()
+
+    threads = [threading.Thread(target=thread) for _ in range(8)]
+    for started in threads:
+        started.start()
+    for started in threads:
+        started.join()
+    assert not failures, failures
+    gc.collect()
+    wait_until(balanced)
+
+
+def nest_asyncio_itself() -> None:
+    """The real nest_asyncio, where there is one for this interpreter."""
+    try:
+        import nest_asyncio
+    except ImportError:
+        print("skipped: nest_asyncio is not installed")
+        raise SystemExit from None
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    nest_asyncio.apply(loop)
+
+    def inside(number: int) -> str:
+        async def work() -> str:
+            await asyncio.gather(*(offloop.sha256(DATA) for _ in range(10)))
+            return await offloop.sha256(b"%d" % number * 50_000)
+
+        return loop.run_until_complete(work())
+
+    async def wait(number: int) -> None:
+        assert await offloop.sha256(DATA) == DIGEST
+        assert inside(number) == offloop.compute_sha256(b"%d" % number * 50_000)
+
+    async def main() -> None:
+        await asyncio.gather(*(wait(number) for number in range(5)))
+
+    loop.run_until_complete(main())
+    loop.close()
 
 
 def never_awaited() -> None:
