@@ -23,6 +23,8 @@ INLINE_BYTES = 512
 BURST_BYTES = 4096
 LARGE_BYTES = 40_000
 
+BEST_OF = 9
+
 TARGET_SECONDS = 1.5e-6
 TARGET_EXECUTOR = 10.0
 
@@ -54,14 +56,20 @@ async def with_to_thread(payload: bytes) -> str:
 
 
 async def loop_cpu(make: Make, payloads: Sequence[bytes], expected: Sequence[str]) -> float:
-    """Seconds of the loop thread's CPU for each payload."""
-    started = time.thread_time()
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(make(payload)) for payload in payloads]
-    seconds = time.thread_time() - started
-    if make is not empty:
-        harness.agree([task.result() for task in tasks], expected)
-    return seconds / len(payloads)
+    """Seconds of the loop thread's CPU for each payload: the least of BEST_OF runs, as timeit has it.
+
+    What others do to the caches and to the core's other half only ever adds to the CPU time of a run, up to a factor of 2
+    on a shared host, and the figure sought is a difference of two such times.
+    """
+    best = float("inf")
+    for _ in range(BEST_OF):
+        started = time.thread_time()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(make(payload)) for payload in payloads]
+        best = min(best, time.thread_time() - started)
+        if make is not empty:
+            harness.agree([task.result() for task in tasks], expected)
+    return best / len(payloads)
 
 
 def over_empty(row: Row, name: str) -> Spread:
@@ -89,8 +97,9 @@ def burst(report: Report, kind: str, count: int, size: int, repeats: int, *, jud
     after = offloop.stats()
     ours = over_empty(row, "offloop.sha256")
     executor = over_empty(row, "run_in_executor")
-    inlined = (after["inlined"] - before["inlined"]) / (2 * (repeats + 1))
-    drains = (after["drains"] - before["drains"]) / (2 * (repeats + 1))
+    runs = 2 * (repeats + 1) * BEST_OF
+    inlined = (after["inlined"] - before["inlined"]) / runs
+    drains = (after["drains"] - before["drains"]) / runs
     row.notes.append(f"of {count} operations {inlined:.0f} ran inline; {drains:.0f} drains")
     row.values["offloop over an empty task"] = ours
     row.values["offloop as the task, over an empty task"] = over_empty(row, "offloop.sha256 as the task")

@@ -107,9 +107,10 @@ void Pool::Impl::wake_if_behind() noexcept {
 }
 
 /// wake_if_behind() for those who will look again within a quantum anyway. Where this would be the worker of the last
-/// CPU, and whoever submits still runs on it, it waits: the kernel would put the new worker behind another one on a
-/// busy CPU and leave it there for 4 to 15 ms after the submitter has gone to sleep (measured on two CPUs, Linux 6.18:
-/// 1,000 x 100 KB took 45 ms so, and 29 ms with this).
+/// CPU, and whoever submits still runs on it, it waits until the submitter has paused: a worker woken before finds no
+/// free CPU and is queued behind another worker. A kernel that packs tasks on few CPUs (virtual machines of sandboxes
+/// do) leaves it there for 4 to 15 ms after the submitter has gone to sleep: 1,000 x 100 KB took 45 ms on two CPUs, and
+/// 29 ms with this.
 void Pool::Impl::wake_for_share(std::int64_t now) noexcept {
   const std::uint32_t looking = prompt.load(std::memory_order_seq_cst);
   if (looking != 0 && looking + 1 >= cpus && now - last_submit_ns.load(std::memory_order_relaxed) < kSubmitterBusyNs)
