@@ -81,13 +81,18 @@ demo: build
 	@$(MAKE) -s $(stamps)/bench
 	@$(py) -m offloop.testing.demo
 
+# RESULTS=bench/results keeps the figures there and makes the tables of docs/performance.md and the README from them.
+micro_benches := await_cost hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash
+RESULTS ?=
 bench: build
 	@$(system) bench
 	@$(MAKE) -s $(stamps)/bench
 	@cmake --preset release -DOFFLOOP_TESTS=OFF --log-level=WARNING
 	@cmake --build build/release --target bench --parallel $(JOBS) -- --quiet
 	@for program in build/release/bench/micro/*; do if [ -x "$$program" ] && [ -f "$$program" ]; then echo "== $$program"; "$$program"; fi; done
-	@for script in bench/micro/*.py; do if [ -f "$$script" ]; then echo "== $$script"; $(py) "$$script"; fi; done
+	@$(foreach bench,$(micro_benches),echo "== $(bench)"; \
+	  $(py) bench/micro/$(bench).py $(if $(RESULTS),--json $(RESULTS)/$(bench).json);)
+	@$(if $(RESULTS),$(py) bench/micro/report.py --write)
 
 # ---- tests: what fails quickly comes first ------------------------------------------------------------------------
 

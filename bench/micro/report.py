@@ -1,7 +1,8 @@
-"""Makes the tables of docs/performance.md from bench/results/*.json, so that no figure there is typed by hand.
+"""Makes the tables of docs/performance.md and README.md from bench/results/*.json: no figure there is typed by hand.
 
 Without arguments it prints the tables; with --write it puts them between the markers `<!-- results: NAME -->` and
-`<!-- end -->` of the page; with --check it ends with exit code 1 when the page does not hold them.
+`<!-- end -->` of the page, and a summary between those of the README; with --check it ends with exit code 1 when one of
+the two does not hold them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from harness import BUSY_LOAD, Spread, number, shown
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+# What the README shows: the judged figures of these, on asyncio's own loop where there are two.
+SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash")
 
+_SUMMARY_PLACE = re.compile(r"(<!-- numbers:begin -->\n).*?(<!-- numbers:end -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -90,17 +95,49 @@ def filled(page: str) -> str:
     return _PLACE.sub(lambda place: place[1] + tables(place["name"]) + place[3], page)
 
 
+def summary() -> str:
+    """The judged figures of SUMMARY in one table, with the machine they were measured on."""
+    documents = [json.loads(path.read_text()) for name in SUMMARY if (path := RESULTS / f"{name}.json").exists()]
+    if not documents:
+        return "\nNot measured yet: `make bench RESULTS=bench/results`.\n\n"
+    machine = documents[0]["machine"]
+    lines = [
+        f"Median (lowest - highest round) on {machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} cores, "
+        f"widest kernel {machine['widest_kernel']}, {machine['python']}; targets were set on Intel Sapphire Rapids with "
+        "AVX-512.",
+        "",
+        "| case | figure | measured | target | |",
+        "|---|---|---|---|---|",
+    ]
+    for document in documents:
+        for row in document["rows"]:
+            if row["case"].startswith("uvloop"):
+                continue
+            for check in row["checks"]:
+                sign = "at least" if check["at_least"] else "at most"
+                value = shown(spread(check["value"]), check["unit"])
+                target = number(check["target"], check["unit"])
+                lines.append(f"| {row['case']} | {check['what']} | {value} | {sign} {target} | {check['verdict']} |")
+    return "\n" + "\n".join(lines) + "\n\n"
+
+
+def summarised(readme: str) -> str:
+    return _SUMMARY_PLACE.sub(lambda place: place[1] + summary() + place[2], readme)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--check", action="store_true", help="exit code 1 when docs/performance.md does not hold them")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
+    parser.add_argument("--check", action="store_true", help="exit code 1 when one of them does not hold the tables")
     given = parser.parse_args()
-    page = PAGE.read_text()
+    pages = {path: make(path.read_text()) for path, make in ((PAGE, filled), (README, summarised))}
     if given.write:
-        PAGE.write_text(filled(page))
+        for path, text in pages.items():
+            path.write_text(text)
     elif given.check:
-        if filled(page) != page:
-            sys.exit("docs/performance.md does not hold the stored results: run bench/micro/report.py --write")
+        for path, text in pages.items():
+            if text != path.read_text():
+                sys.exit(f"{path.name} does not hold the stored results: run bench/micro/report.py --write")
     else:
         for path in sorted(RESULTS.glob("*.json")):
             print(f"## {path.stem}\n{tables(path.stem)}")
