@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -46,7 +47,10 @@ curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
     }
   }
   const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-  if (fd < 0) return CURL_SOCKET_BAD;
+  if (fd < 0) {
+    slot.transfer->socket_error = errno;
+    return CURL_SOCKET_BAD;
+  }
   slot.sink->socket_opened(fd);
   return fd;
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "fetch/answer.h"
@@ -188,6 +189,7 @@ void IoThread::follow(Transfer* t) {
   t->head_bytes = 0;
   t->discarded = 0;
   t->refused = nullptr;
+  t->socket_error = 0;
 
   Admission::Ready ready;
   const bool at_once = context_.admission.move_to_host(t, t->url.host, ready);
@@ -215,6 +217,9 @@ Error IoThread::failure_of(Transfer& t, EasySlot& slot, CURLcode code) const {
   if (t.refused != nullptr && code == CURLE_COULDNT_CONNECT) {
     return Error(ErrorCode::kBlockedAddress, "address " + t.refused_address + " is not allowed: " + t.refused, {},
                  code);
+  }
+  if (t.socket_error != 0 && code == CURLE_COULDNT_CONNECT) {
+    return Error(ErrorCode::kConnect, "no socket: " + std::system_category().message(t.socket_error), {}, code);
   }
   if (code == CURLE_OPERATION_TIMEDOUT) return timeout_error(t, slot.easy);
   if (code == CURLE_OUT_OF_MEMORY && is_long_line(t, slot.easy))

@@ -55,9 +55,13 @@ Resolution look_up_with_getaddrinfo(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
+  errno = 0;
   const int error = getaddrinfo(host.c_str(), nullptr, &hints, &list);
   if (error != 0) {
-    return {{}, error == EAI_SYSTEM ? std::system_category().message(errno) : std::string(gai_strerror(error))};
+    // Without a descriptor glibc says that the name is not known. It was not asked.
+    const int system = errno;
+    const bool ours = system == EMFILE || system == ENFILE || system == ENOMEM || error == EAI_MEMORY;
+    return {{}, ours || error == EAI_SYSTEM ? std::system_category().message(system) : gai_strerror(error), ours};
   }
   Resolution resolution;
   for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
@@ -121,7 +125,7 @@ void Resolver::State::make_room(Clock::time_point now) {
 }
 
 void Resolver::State::answer(const std::string& host, Resolution resolution) {
-  const auto ttl = resolution.addresses.empty() ? kFailureTtl : kAnswerTtl;
+  const auto ttl = resolution.not_asked ? Clock::duration{} : resolution.addresses.empty() ? kFailureTtl : kAnswerTtl;
   const auto shared = std::make_shared<const Resolution>(std::move(resolution));
   std::vector<Waiter> waiters;
   {
@@ -191,7 +195,7 @@ std::shared_ptr<const Resolution> Resolver::resolve(const std::string& host, Tra
                                                     const std::shared_ptr<Mailbox>& mailbox) {
   State& state = *state_;
   if (const auto found = state.overrides.find(host); found != state.overrides.end()) {
-    return std::make_shared<const Resolution>(Resolution{found->second, {}});
+    return std::make_shared<const Resolution>(Resolution{found->second, {}, false});
   }
   const auto now = Clock::now();
   const std::lock_guard lock(state.mutex);
@@ -216,7 +220,7 @@ std::shared_ptr<const Resolution> Resolver::resolve(const std::string& host, Tra
       state.threads == 0) {
     state.queue.pop_back();
     state.entries.erase(host);
-    return std::make_shared<const Resolution>(Resolution{{}, "no thread for the name look-up"});
+    return std::make_shared<const Resolution>(Resolution{{}, "no thread for the name look-up", true});
   }
   return nullptr;
 }

@@ -19,6 +19,7 @@ namespace offloop::fetch {
 struct Resolution {
   std::vector<std::string> addresses;  ///< numeric, in the system's order of preference
   std::string failure;                 ///< why there are none
+  bool not_asked = false;              ///< nobody was asked: descriptors, threads or memory are short
 };
 
 using Overrides = std::map<std::string, std::vector<std::string>, std::less<>>;
