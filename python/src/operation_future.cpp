@@ -71,6 +71,14 @@ static PyObject* operation_add_done_callback(PyObject* self, PyObject* const* ar
   if (given == nullptr && !load_asyncio()) return nullptr;
   Ref context = given != nullptr ? Ref::to(given) : Ref(PyObject_CallNoArgs(g_copy_context));
   if (!context) return nullptr;
+  if (op->loop == nullptr) {  // cancelled before it was bound
+    const LoopPort* lp = running_port();
+    if (lp == nullptr) {
+      if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
+      return nullptr;
+    }
+    op->loop = Ref::to(lp->loop).release();
+  }
   if (!pending(op)) {
     if (!call_soon(op, callback, context.get())) return nullptr;
     Py_RETURN_NONE;
@@ -160,7 +168,7 @@ static PyObject* operation_as_task(PyObject* self, PyObject*) {
 
 static PyObject* get_blocking(PyObject* self, void*) {
   PyOperation* op = as_operation(self);
-  if (op->state == OpState::kUnbound) Py_RETURN_NONE;  // not a future yet: ensure_future() makes a task of it
+  if (op->loop == nullptr) Py_RETURN_NONE;  // not a future yet, or cancelled before: ensure_future() makes a task of it
   return PyBool_FromLong(op->blocking);
 }
 static int set_blocking(PyObject* self, PyObject* value, void*) {

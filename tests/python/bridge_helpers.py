@@ -72,10 +72,21 @@ def settings(**changes: Any) -> Iterator[None]:
     """The pool's settings, changed for one test."""
     before = offloop.configure()
     offloop.configure(**changes)
+    if "threads" in changes:  # those that are too many may take one more work before they leave
+        block_until(lambda: worker_threads() <= changes["threads"], "workers to leave")
     try:
         yield
     finally:
         offloop.configure(**before)
+
+
+def worker_threads() -> int:
+    """The pool's threads that exist now."""
+    found = 0
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found += Path(f"/proc/self/task/{task}/comm").read_text().startswith("offloop-w")
+    return found
 
 
 def zeros(size: int) -> mmap.mmap:

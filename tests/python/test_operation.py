@@ -613,6 +613,30 @@ def test_an_unbound_operation_can_be_cancelled_and_never_starts() -> None:
         operation.result()
 
 
+async def test_one_that_was_cancelled_before_it_was_bound_is_cancelled_wherever_it_is_given() -> None:
+    async def cancelled() -> offloop.Operation[str]:
+        operation = await asyncio.to_thread(offloop.sha256, DATA)
+        operation.cancel()
+        return operation
+
+    (result,) = await asyncio.gather(await cancelled(), return_exceptions=True)
+    assert isinstance(result, asyncio.CancelledError)
+    for wait in (asyncio.gather, asyncio.shield, lambda operation: asyncio.wait_for(operation, 30), asyncio.create_task):
+        with pytest.raises(asyncio.CancelledError):
+            await wait(await cancelled())  # type: ignore[operator]
+    called: list[object] = []
+    operation = await cancelled()
+    operation.add_done_callback(called.append)
+    await until(lambda: called == [operation])
+
+
+def test_a_callback_for_one_that_was_cancelled_without_a_loop_needs_a_loop() -> None:
+    operation = offloop.sha256(DATA)
+    operation.cancel()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        operation.add_done_callback(print)
+
+
 def test_an_unbound_operation_that_is_never_awaited_warns() -> None:
     with pytest.warns(RuntimeWarning, match="'sha256' was never awaited"):
         offloop.sha256(DATA)
