@@ -102,9 +102,9 @@ def summary() -> str:
         return "\nNot measured yet: `make bench RESULTS=bench/results`.\n\n"
     machine = documents[0]["machine"]
     lines = [
-        f"Median (lowest - highest round) on {machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} cores, "
-        f"widest kernel {machine['widest_kernel']}, {machine['python']}; targets were set on Intel Sapphire Rapids with "
-        "AVX-512.",
+        f"Median (lowest - highest round) on {machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} "
+        f"cores, widest kernel {machine['widest_kernel']}, {machine['python']}; the targets were set on Intel Sapphire "
+        "Rapids with AVX-512.",
         "",
         "| case | figure | measured | target | |",
         "|---|---|---|---|---|",
