@@ -82,7 +82,7 @@ demo: build
 	@$(py) -m offloop.testing.demo
 
 # RESULTS=bench/results keeps the figures there and makes the tables of docs/performance.md and the README from them.
-micro_benches := await_cost hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash
+micro_benches := await_cost await_instructions hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash
 RESULTS ?=
 bench: build
 	@$(system) bench

@@ -58,8 +58,8 @@ async def with_to_thread(payload: bytes) -> str:
 async def loop_cpu(make: Make, payloads: Sequence[bytes], expected: Sequence[str]) -> float:
     """Seconds of the loop thread's CPU for each payload: the least of BEST_OF runs, as timeit has it.
 
-    What others do to the caches and to the core's other half only ever adds to the CPU time of a run, up to a factor of 2
-    on a shared host, and the figure sought is a difference of two such times.
+    What others do to the caches and to the other half of the core only ever adds to the CPU time of a run, up to a
+    factor of two on a shared host, and the figure sought is a difference of two such times.
     """
     best = float("inf")
     for _ in range(BEST_OF):
