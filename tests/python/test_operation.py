@@ -22,6 +22,8 @@ from bridge_helpers import DATA, DIGEST, NOTHING, Gate, block_until, published, 
 import offloop
 from offloop import Operation, hashing
 
+pytestmark = pytest.mark.every_loop
+
 MISSING = "/nonexistent/offloop"
 
 
