@@ -130,14 +130,17 @@ test-tsan: deps
 	@$(system) test
 	$(call ctest,tsan,tests_runtime tests_hash,$(no_aslr),-L '^(runtime|hash)$$')
 
-# The NEON and ARMv8 kernels, compiled by Debian's aarch64 compiler and run by qemu-user.
+# The whole core, compiled by Debian's aarch64 compiler against Debian's arm64 libraries, run by qemu-user.
+test-aarch64: export OFFLOOP_SYSROOT ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offloop/arm64
+ifeq ($(shell uname -m),aarch64)
+test-aarch64:
+	@echo "offloop: this machine is aarch64, test-cpp has run the core's tests on it"
+else
 test-aarch64: deps
 	@$(system) test
-	@echo "== C++ tests: aarch64"
-	@cmake -S tests/cpp/cross -B build/aarch64 -G Ninja --log-level=WARNING \
-	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake
-	@cmake --build build/aarch64 --parallel $(JOBS) -- --quiet
-	@ctest --test-dir build/aarch64 --output-on-failure --no-tests=error --parallel $(JOBS)
+	@tools/dev/arm64-sysroot '$(OFFLOOP_SYSROOT)'
+	$(call ctest,aarch64,tests,,)
+endif
 
 # PYTEST= are further arguments: make test-python PYTEST='-k cancel -x'
 test-python: build

@@ -159,7 +159,6 @@ bool cancel_operation(PyOperation* op, PyObject* message) {
     let_go_share(core);
   }
   op->value = message != nullptr && message != Py_None ? Ref::to(message).release() : nullptr;
-  op->blocking = false;
   op->state = OpState::kCancelled;
   PyObject_GC_Track(as_object(op));
   wake(op, take_waiters(op), Wake::kSoon);
