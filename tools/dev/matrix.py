@@ -115,7 +115,7 @@ def build_wheel(row: Row, venv: Path, jobs: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     print(f"offloop: building the {kind} wheel with CPython {row.interpreter.release}", flush=True)
     os.environ["CMAKE_BUILD_PARALLEL_LEVEL"] = jobs
-    settings = ("--config-settings=build-dir=build/matrix/tree-{wheel_tag}",)
+    settings = ("--config-settings=build-dir=build/matrix-{wheel_tag}",)
     pip = (venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet")
     run(*pip, "--no-deps", "--no-build-isolation", *settings, "--wheel-dir", folder, ".")
     (wheel,) = folder.glob("*.whl")
