@@ -33,7 +33,7 @@ sources := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sr
   -name __pycache__ -prune -o -name '*.swp' -prune -o -print 2>/dev/null)
 
 .PHONY: help demo test build bench lint clean deps venv FORCE \
-  test-cpp test-asan test-tsan test-aarch64 test-python test-counters
+  test-cpp test-asan test-tsan test-aarch64 test-python test-counters test-ends test-matrix test-ft
 
 help:
 	@echo 'make demo    build, then fetch and hash from a local origin, verified, beside the asyncio variant'
@@ -102,6 +102,7 @@ test:
 	@$(MAKE) test-aarch64
 	@$(MAKE) test-python
 	@$(MAKE) test-counters
+	@$(MAKE) test-ends
 	@$(MAKE) test-asan
 	@$(MAKE) test-tsan
 	@echo "offloop: all tests passed"
@@ -129,14 +130,17 @@ test-tsan: deps
 	@$(system) test
 	$(call ctest,tsan,tests_runtime tests_hash,$(no_aslr),-L '^(runtime|hash)$$')
 
-# The NEON and ARMv8 kernels, compiled by Debian's aarch64 compiler and run by qemu-user.
+# The whole core, compiled by Debian's aarch64 compiler against Debian's arm64 libraries, run by qemu-user.
+test-aarch64: export OFFLOOP_SYSROOT ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offloop/arm64
+ifeq ($(shell uname -m),aarch64)
+test-aarch64:
+	@echo "offloop: this machine is aarch64, test-cpp has run the core's tests on it"
+else
 test-aarch64: deps
 	@$(system) test
-	@echo "== C++ tests: aarch64"
-	@cmake -S tests/cpp/cross -B build/aarch64 -G Ninja --log-level=WARNING \
-	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake
-	@cmake --build build/aarch64 --parallel $(JOBS) -- --quiet
-	@ctest --test-dir build/aarch64 --output-on-failure --no-tests=error --parallel $(JOBS)
+	@tools/dev/arm64-sysroot '$(OFFLOOP_SYSROOT)'
+	$(call ctest,aarch64,tests,,)
+endif
 
 # PYTEST= are further arguments: make test-python PYTEST='-k cancel -x'
 test-python: build
@@ -151,6 +155,30 @@ test-python: build
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \
 	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch)))'
+
+# The bridge and the packaging on the oldest and the newest CPython found, from the wheels that would be shipped.
+bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batch buffers contexts hashing lifecycle operation \
+  packaging public_api stats wrong_wheel))
+matrix := $(PYTHON) tools/dev/matrix.py --jobs $(JOBS)
+test-ends: deps venv
+	@$(system) test
+	@$(matrix) --ends --done $(py) -- $(bridge_tests) $(PYTEST)
+
+# Every CPython from 3.11 on, fetched from Debian's archive where it is missing, on all kinds of loop and task; a table at the end.
+# A free-threaded one that OFFLOOP_FT_PYTHON names (several: separated by colons) is a row more.
+ft_pythons := $(patsubst %,--free-threaded %,$(subst :, ,$(OFFLOOP_FT_PYTHON)))
+test-matrix: deps venv
+	@$(system) test
+	@$(matrix) --fetch $(ft_pythons) -- --all-loops $(PYTEST)
+
+# The row of the free-threaded CPython alone.
+test-ft: deps venv
+	@$(system) test
+ifeq ($(OFFLOOP_FT_PYTHON),)
+	@echo "offloop: skipped: OFFLOOP_FT_PYTHON names no free-threaded CPython (neither Debian nor PyPI has one)"
+else
+	@$(matrix) $(ft_pythons) --free-threaded-only -- $(PYTEST)
+endif
 
 # ---- lint, clean --------------------------------------------------------------------------------------------------
 

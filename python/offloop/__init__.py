@@ -8,7 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._core import Operation
+try:
+    from ._core import Operation
+except ImportError as error:
+    from ._wheel import explain
+
+    explain(error)
+    raise
 from ._runtime import build_info, configure, stats
 from .errors import (
     BlockedAddressError,

@@ -50,15 +50,17 @@ bool Buffer::acquire() {
 }
 
 void Buffer::release() noexcept {
-  if (object_ == nullptr) return;
+  PyObject* object = std::exchange(object_, nullptr);
+  if (object == nullptr) return;
   count_freed(Counted::kBuffer);
-  if (view_ != nullptr) {
-    PyBuffer_Release(view_);
-    delete std::exchange(view_, nullptr);
-  }
-  Py_CLEAR(object_);
   data_ = nullptr;
   size_ = 0;
+  // Empty before the exporter hears of it: what it does may be Python code that comes here again.
+  if (Py_buffer* view = std::exchange(view_, nullptr); view != nullptr) {
+    PyBuffer_Release(view);
+    delete view;
+  }
+  Py_DECREF(object);
 }
 
 }  // namespace offloop::python

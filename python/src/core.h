@@ -1,7 +1,7 @@
 // What the files of _core share: the operation object, the native half behind it, the port of a loop.
 //
 // All Python objects and everything in this header belong to the thread that holds the GIL; only what is marked
-// otherwise may be touched without it.
+// otherwise may be touched without it. What takes the GIL's place in a free-threaded interpreter: sync.h.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "offloop/runtime/port.h"
 #include "offloop/runtime/work.h"
 #include "python.h"
+#include "sync.h"
 
 namespace offloop::python {
 
@@ -47,35 +48,84 @@ class Core {
   /// When it ended on the native side; 0 when it does not say.
   [[nodiscard]] virtual std::int64_t ended_ns() const noexcept { return 0; }
 
-  PyOperation* owner = nullptr;  ///< null once the Python object is gone or cancelled
-  LoopPort* port = nullptr;      ///< set before start()
+  Shared<PyOperation*> owner{nullptr};  ///< null once the Python object is gone or cancelled; see alive_owner()
+  LoopPort* port = nullptr;             ///< set before start()
   Core* park_next = nullptr;
-  bool has_slot = false;  ///< counts towards max_pending
-  bool parked = false;    ///< in port's list of those that wait for a slot
+  Shared<bool> has_slot{false};  ///< counts towards max_pending
+  Shared<bool> parked{false};    ///< waits for a slot, or waited and never started
+#ifdef Py_GIL_DISABLED
+  Mutex owner_mutex;           ///< around what reads `owner` to take a reference, and what sets it to null
+  std::atomic<int> users{1};   ///< the operation that names it, and from start() on the native side
+#endif
 };
+
+// With the GIL a core has one owner at a time: the operation while it is unbound, the native side from start_or_park()
+// until it has come back. Without it another thread may be cancelling what is just being delivered: they share it.
+
+/// The native side gets its share.
+inline void share([[maybe_unused]] Core* core) noexcept {
+#ifdef Py_GIL_DISABLED
+  core->users.fetch_add(1, std::memory_order_relaxed);
+#endif
+}
+/// By the owner: the native side when it has come back, the operation when it was never handed over.
+inline void let_go(Core* core) noexcept {
+#ifdef Py_GIL_DISABLED
+  if (core->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+#endif
+  delete core;
+}
+/// By the other of the two, who with the GIL has no share.
+inline void let_go_share([[maybe_unused]] Core* core) noexcept {
+#ifdef Py_GIL_DISABLED
+  let_go(core);
+#endif
+}
 
 enum class OpState : std::uint8_t { kUnbound, kPending, kValue, kError, kCancelled };
 
 /// offloop.Operation.
 struct PyOperation {
   PyObject_HEAD Core* core;  ///< while kUnbound (owned) or kPending
-  PyObject* loop;            ///< null while kUnbound
-  PyObject* value;           ///< kValue: the value; kError: the exception; kCancelled: the message or null
+  PyObject* loop;            ///< null while kUnbound, then always the same
+  PyObject* value;           ///< kValue: the value; kError: the exception; kCancelled: the message or null; set before state
   PyObject* callback;        ///< the first waiter and its context
   PyObject* context;
   PyObject* more;  ///< list of (callback, context) beyond the first, or null
   PyObject* weakrefs;
   const char* name;  ///< "sha256": a string literal
-  OpState state;
-  bool blocking;   ///< _asyncio_future_blocking
-  bool log_error;  ///< an exception that nobody has seen yet
-  bool kept;       ///< holds a reference to itself: somebody waits, so it must not die before it wakes them
+  Shared<OpState> state;
+  Shared<bool> blocking;   ///< _asyncio_future_blocking
+  Shared<bool> log_error;  ///< an exception that nobody has seen yet
+  bool kept;               ///< holds a reference to itself: somebody waits, so it must not die before it wakes them
 };
 
+/// The operation that wants this core, with a reference; none when it is gone, is being freed or was cancelled. Null or
+/// not, with the GIL, just as `owner`.
+inline Ref alive_owner(Core* core) noexcept {
+#ifdef Py_GIL_DISABLED
+  const Guard guard(core->owner_mutex);
+  auto* object = reinterpret_cast<PyObject*>(static_cast<PyOperation*>(core->owner));
+  return Ref(object != nullptr && PyUnstable_TryIncRef(object) != 0 ? object : nullptr);
+#else
+  return Ref::to(reinterpret_cast<PyObject*>(static_cast<PyOperation*>(core->owner)));
+#endif
+}
+/// From now on nobody gets the operation through its core.
+inline void disown(Core* core) noexcept {
+#ifdef Py_GIL_DISABLED
+  const Guard guard(core->owner_mutex);
+#endif
+  core->owner = nullptr;
+}
+
 /// One event loop as _core sees it. Made on first use of a loop, freed when the loop is gone and nothing is in flight.
+/// Belongs to the thread that runs the loop, and when the loop is closed to the one that reaps it; what is under g_mutex
+/// (port.cpp) is said.
 struct LoopPort {
   runtime::Port* port = nullptr;
-  PyObject* loop = nullptr;                  ///< borrowed; null once the loop is closed or collected
+  PyObject* loop = nullptr;  ///< borrowed; null once the loop is closed or collected, which is written under g_mutex
+  PyObject* weak_loop = nullptr;             ///< for other threads, which may meet a loop that is being freed
   runtime::PortItem* ready_first = nullptr;  ///< drained, not delivered yet: the rest of a drain that ran out of budget
   runtime::PortItem* ready_last = nullptr;
   Core* parked_first = nullptr;  ///< wait for a slot, oldest first
@@ -85,10 +135,13 @@ struct LoopPort {
   std::int64_t inline_ns = 0;   ///< work done on the loop since the last drain
   std::int64_t inline_credit_ns = 0;  ///< see hash.cpp
   std::int64_t credit_at_ns = 0;
+  std::int64_t drain_started_ns = 0;
   std::uintptr_t id = 0;         ///< never used twice, unlike an address
   std::uint32_t generation = 0;  ///< fork_generation() when it was made
   PyObject* capsule = nullptr;   ///< what the loop's reader knows of it; its context is null once this is freed
-  LoopPort* next = nullptr;      ///< in the list of all ports
+  LoopPort* next = nullptr;      ///< in the list of all ports, newest first; under g_mutex
+  bool reaping = false;          ///< somebody reaps it, and frees it when it is over; under g_mutex
+  bool reap_again = false;       ///< more has come meanwhile; under g_mutex
 };
 
 // operation.cpp
@@ -104,8 +157,8 @@ PyObject* new_done_operation(LoopPort* loop_port, PyObject* value, const char* n
 /// The core has come back: sets the result, frees the core, wakes who waits. Leaves KeyboardInterrupt or SystemExit
 /// set.
 void deliver_core(Core* core);
-/// As deliver_core for one whose start() failed later (it was parked): the exception that is set becomes its result.
-void fail_core(Core* core);
+/// One that was parked could not be started: the exception that is set becomes its operation's result. [locked]
+void fail_core(Core* core, PyOperation* op);
 
 // port.cpp
 bool init_ports(PyObject* module);
@@ -117,7 +170,7 @@ LoopPort* running_port();
 bool start_or_park(Core* core);
 /// True when max_pending operations are in flight, so that start_or_park would park.
 bool saturated(const LoopPort* lp) noexcept;
-/// Gives up the core's slot, if it has one, before the core itself is done (its input is free).
+/// Gives up the core's slot, if it has one. Also before the core itself is done, when its input is free already.
 void release_slot(Core* core) noexcept;
 /// Accounts for a core that has come back.
 void core_returned(Core* core) noexcept;

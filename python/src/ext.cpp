@@ -84,6 +84,7 @@ nb::object checked(PyObject* object) {
   throw nb::python_error();
 }
 
+/// Its methods hold the object's lock (nb::lock_self(), nothing with the GIL): one thread may close what another one uses.
 struct FetcherObject {
   FetcherHandle handle;
 
@@ -281,7 +282,7 @@ NB_MODULE(_ext, m) {
             return checked(bytes_only ? start_get_bytes(self.open(), std::move(request))
                                       : start_get(self.open(), std::move(request)));
           },
-          "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a)
+          "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a, nb::lock_self())
       .def(
           "hash",
           [](const FetcherObject& self, std::string url, const std::string& algorithm, const HeaderList& headers,
@@ -291,7 +292,7 @@ NB_MODULE(_ext, m) {
             fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
             return checked(start_hash(self.open(), std::move(request), *found.value()));
           },
-          "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+          "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), nb::lock_self())
       .def(
           "stream",
           [](const FetcherObject& self, std::string url, nb::object sink, const HeaderList& headers,
@@ -304,15 +305,16 @@ NB_MODULE(_ext, m) {
             }
             return checked(start_stream_callback(self.open(), std::move(request), sink.ptr()));
           },
-          "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none())
+          "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), nb::lock_self())
       .def(
           "hash_urls",
           [](const FetcherObject& self, std::vector<std::string> urls, unsigned max_concurrent, double timeout,
              bool stop_on_error) {
             return checked(start_hash_urls(self.open(), std::move(urls), max_concurrent, timeout, stop_on_error));
           },
-          "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a)
-      .def("stats",
+          "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a, nb::lock_self())
+      .def(
+          "stats",
            [](const FetcherObject& self) {
              const fetch::FetcherStats stats = self.open()->fetcher().stats();
              nb::dict d;
@@ -325,13 +327,16 @@ NB_MODULE(_ext, m) {
              d["connections_opened"] = stats.connections_opened;
              d["lookups"] = stats.lookups;
              return d;
-           })
+           },
+           nb::lock_self())
       .def("close",
            [](FetcherObject& self) {
              if (self.handle != nullptr) self.handle->fetcher().close(false);
              self.handle.reset();
-           })
-      .def_prop_ro("closed", [](const FetcherObject& self) { return self.handle == nullptr; });
+           },
+           nb::lock_self())
+      .def_prop_ro(
+          "closed", [](const FetcherObject& self) { return self.handle == nullptr; }, nb::lock_self());
 
   m.def("check_url", [](const std::string& url) {
     if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);

@@ -113,6 +113,7 @@ class MessageCore final : public Core {
   }
 
   StopResult stop() noexcept override {
+    if (work_ == nullptr) return StopResult::kRequested;  // start() is still taking the buffer
     if (work_->try_stop_queued()) {
       buffer.release();
       return StopResult::kNeverRan;
@@ -218,7 +219,7 @@ PyObject* message_operation(PyObject* data, const Algorithm& algorithm, Form for
     Py_ssize_t size = 0;
     PyBytes_AsStringAndSize(data, &bytes, &size);
     if (run_inline(lp, static_cast<std::size_t>(size))) {
-      port_stats().inlined.store(port_stats().inlined.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      bump(port_stats().inlined);
       const Digest digest =
           hash::sha256_now({reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size)});
       return new_done_operation(lp, digest_object(digest, form), name);

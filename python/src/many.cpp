@@ -36,7 +36,7 @@ struct Item {
   Item* next_free = nullptr;
 };
 
-/// The messages of one call. All but accept() is for the thread that holds the GIL.
+/// The messages of one call. All but accept() and request_stop() is for one thread at a time: the loop's, or the caller's.
 class Batch : public runtime::Sink {
  public:
   Batch() = default;
@@ -57,8 +57,12 @@ class Batch : public runtime::Sink {
   /// True when there is more to do right now; else a notify() will come, unless all is over. `notified`: one has come
   /// since the last call.
   bool advance(std::int64_t until_ns, bool notified);
-  /// Nothing more is submitted; what is queued will not run.
-  void stop() noexcept;
+  /// Nothing more is submitted; what is queued will not run. Takes effect at once in the pool, and here with the next
+  /// advance(). [any thread]
+  void request_stop() noexcept {
+    stop_requested_.store(true, std::memory_order_release);
+    for (Py_ssize_t i = 0; i < window(); ++i) window_[static_cast<std::size_t>(i)].work.request_stop();
+  }
   /// Everything is done and no notify() is on its way: the batch may die.
   [[nodiscard]] bool over() const noexcept {
     return !armed_ && outstanding_ == 0 && (stopping_ || submitted_ == count_);
@@ -88,6 +92,8 @@ class Batch : public runtime::Sink {
   virtual void notify() noexcept = 0;
 
  private:
+  void stop() noexcept;
+  [[nodiscard]] Py_ssize_t window() const noexcept { return count_ < kWindow ? count_ : kWindow; }
   bool set_message(Item& item);
   void submit_some(std::int64_t until_ns);
   void arm() noexcept;
@@ -112,6 +118,7 @@ class Batch : public runtime::Sink {
   bool stopping_ = false;
   bool armed_ = false;      // a notify() will come, or has come and was not heard yet
   std::int64_t aimed_ = 0;  // the sum of what arm() has added to due_
+  std::atomic<bool> stop_requested_{false};
   alignas(64) std::atomic<PortItem*> returned_{nullptr};
   std::atomic<std::int64_t> due_{0};  // aimed_ less what has ever come back
   std::atomic<int> inside_{0};        // workers in accept()
@@ -159,13 +166,12 @@ bool Batch::prepare(PyObject* payloads, long max_concurrent) {
   group_ = &hash::sha256_group(max_concurrent < threads ? static_cast<unsigned>(max_concurrent) : 0);
   results_ = PyList_New(count_);
   if (results_ == nullptr) return false;
-  const Py_ssize_t window = count_ < kWindow ? count_ : kWindow;
-  window_.reset(new (std::nothrow) Item[static_cast<std::size_t>(window)]);
+  window_.reset(new (std::nothrow) Item[static_cast<std::size_t>(window())]);
   if (window_ == nullptr) {
     PyErr_NoMemory();
     return false;
   }
-  for (Py_ssize_t i = 0; i < window; ++i) {
+  for (Py_ssize_t i = 0; i < window(); ++i) {
     window_[static_cast<std::size_t>(i)].next_free = free_;
     free_ = &window_[static_cast<std::size_t>(i)];
   }
@@ -259,6 +265,7 @@ void Batch::refuse(PortItem* item) {
 }
 
 bool Batch::advance(std::int64_t until_ns, bool notified) {
+  if (stop_requested_.load(std::memory_order_acquire)) stop();
   if (notified) armed_ = false;
   // Submit first: the workers are never left without work while results are being made.
   submit_some(until_ns);
@@ -288,8 +295,7 @@ void Batch::arm() noexcept {
 void Batch::stop() noexcept {
   if (stopping_) return;
   stopping_ = true;
-  const Py_ssize_t window = count_ < kWindow ? count_ : kWindow;
-  for (Py_ssize_t i = 0; i < window; ++i) window_[static_cast<std::size_t>(i)].work.request_stop();
+  request_stop();
 }
 
 PyObject* Batch::take() {
@@ -322,8 +328,8 @@ class ManyCore final : public Core, public Batch {
     return true;
   }
   StopResult stop() noexcept override {
-    Batch::stop();
-    if (over()) come_again();
+    request_stop();
+    come_again();  // the loop's thread does the rest
     return StopResult::kRequested;
   }
   void drop_input() noexcept override { Batch::drop_input(); }
@@ -336,7 +342,7 @@ class ManyCore final : public Core, public Batch {
   static void turn(PortItem* item) { static_cast<Turn*>(item)->self->take_turn(true); }
   static void again(PortItem* item) {
     ManyCore* self = static_cast<Turn*>(item)->self;
-    self->again_queued_ = false;
+    self->again_state_.store(Again::kIdle, std::memory_order_seq_cst);
     self->take_turn(false);
   }
 
@@ -344,19 +350,25 @@ class ManyCore final : public Core, public Batch {
     port->port->accept(&progress_, &progress_);
   }
 
-  void come_again() noexcept {
-    if (std::exchange(again_queued_, true)) return;
-    port->port->accept(&again_, &again_);
+  void come_again() noexcept {  // [any thread]
+    Again idle = Again::kIdle;
+    if (again_state_.compare_exchange_strong(idle, Again::kQueued, std::memory_order_seq_cst))
+      port->port->accept(&again_, &again_);
   }
 
   void take_turn(bool notified) {
     if (advance(runtime::now_ns() + kSliceNs, notified)) return come_again();
-    if (over() && !again_queued_) deliver_core(this);
+    // progress_ is on its way only while armed; again_ must have come back, too, and not go out again.
+    Again idle = Again::kIdle;
+    if (over() && again_state_.compare_exchange_strong(idle, Again::kNeverMore, std::memory_order_seq_cst))
+      deliver_core(this);
   }
+
+  enum class Again : std::uint8_t { kIdle, kQueued, kNeverMore };
 
   Turn progress_;
   Turn again_;
-  bool again_queued_ = false;
+  std::atomic<Again> again_state_{Again::kIdle};
 };
 
 // ---- batch_hash
@@ -440,7 +452,7 @@ PyObject* py_batch_hash(PyObject*, PyObject* const* arguments, Py_ssize_t count)
     batch->wait_without_gil(seen);
     if (interrupted == nullptr && PyErr_CheckSignals() < 0) {
       interrupted = take_exception();
-      batch->stop();
+      batch->request_stop();
     }
   }
   PyObject* result = nullptr;

@@ -53,7 +53,16 @@ PyMethodDef g_methods[] = {
     {"_shutdown", py_shutdown, METH_NOARGS, "Ends the pool. Called once, at exit."},
     {nullptr, nullptr, 0, nullptr}};
 
+/// The types, ports and settings here belong to one interpreter. The slot below is not enough: 3.11 does not know it, and an
+/// interpreter with the old settings (one GIL for all) does not look at it.
+bool main_interpreter() {
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return true;
+  PyErr_SetString(PyExc_ImportError, "offloop does not support subinterpreters: use it in the main interpreter");
+  return false;
+}
+
 int execute(PyObject* module) {
+  if (!main_interpreter()) return -1;
   if (const std::string failed = hash::self_test_error(); !failed.empty()) {
     PyErr_Format(PyExc_ImportError, "offloop does not run here: %s", failed.c_str());
     return -1;
@@ -86,30 +95,37 @@ PyModuleDef g_definition = {PyModuleDef_HEAD_INIT,
                             nullptr,
                             nullptr};
 
-/// An interpreter that this build cannot serve would load it and crash: 3.11 and free-threaded ones take a foreign
-/// .abi3.so.
+/// What is wrong with this build for the interpreter that loads it, before anything of Python's own is touched: an
+/// interpreter that is built differently would crash. (offloop/_wheel.py says it for modules that cannot even be loaded.)
 bool interpreter_fits() {
   const char* version = Py_GetVersion();
   int major = 0;
   int minor = 0;
   std::sscanf(version, "%d.%d", &major, &minor);
   const bool free_threaded = std::strstr(version, "free-threading") != nullptr;
+  const bool same_version = major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
 #if defined(Py_GIL_DISABLED)
-  constexpr const char* kBuilt = "free-threaded, version-specific";
-  const bool fits = free_threaded && major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
+  constexpr const char* kBuilt = "free-threaded CPython " Py_STRINGIFY(PY_MAJOR_VERSION) "." Py_STRINGIFY(PY_MINOR_VERSION);
+  const bool fits = free_threaded && same_version;
 #elif defined(Py_LIMITED_API)
-  constexpr const char* kBuilt = "cp312-abi3: CPython 3.12 and later, with the GIL";
-  const bool fits = !free_threaded && major == 3 && minor >= 12;
+  constexpr const char* kBuilt = "CPython 3.12 and later, with the GIL";
+  const bool fits = !free_threaded && (major > 3 || minor >= 12);
+  static_cast<void>(same_version);
 #else
-  constexpr const char* kBuilt = "version-specific, with the GIL";
-  const bool fits = !free_threaded && major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
+  constexpr const char* kBuilt = "CPython " Py_STRINGIFY(PY_MAJOR_VERSION) "." Py_STRINGIFY(PY_MINOR_VERSION);
+  const bool fits = !free_threaded && same_version;
 #endif
   if (fits) return true;
-  PyErr_Format(
-      PyExc_ImportError,
-      "this build of offloop (%s, made with %d.%d) does not fit CPython %d.%d%s: install the wheel tagged cp%d%d%s",
-      kBuilt, PY_MAJOR_VERSION, PY_MINOR_VERSION, major, minor, free_threaded ? " free-threaded" : "", major, minor,
-      free_threaded ? "t" : (minor >= 12 ? " or cp312-abi3" : ""));
+  char tag[32];
+  if (free_threaded || minor < 12) {
+    std::snprintf(tag, sizeof tag, "cp%d%d-cp%d%d%s", major, minor, major, minor, free_threaded ? "t" : "");
+  } else {
+    std::snprintf(tag, sizeof tag, "cp312-abi3");
+  }
+  PyErr_Format(PyExc_ImportError,
+               "offloop is installed from a wheel of the wrong kind: it was built for %s and does not fit CPython %d.%d%s; "
+               "install the wheel tagged %s",
+               kBuilt, major, minor, free_threaded ? " free-threaded" : "", tag);
   return false;
 }
 

@@ -45,9 +45,10 @@ void operation_dealloc(PyObject* self) {
   if (op->state == OpState::kPending && op->core != nullptr) {
     // The last reference is gone: nobody can want the result.
     Core* core = op->core;
-    if (abandon(core) == StopResult::kTooLate) core->owner = nullptr;
+    if (abandon(core) == StopResult::kTooLate) disown(core);
+    let_go_share(core);
   } else if (op->state == OpState::kUnbound) {
-    delete op->core;
+    let_go(op->core);
     PyObject* exception = take_exception();
     if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "operation '%s' was never awaited", op->name) < 0)
       report_unraisable("an offloop operation that was never awaited");
@@ -73,7 +74,7 @@ constexpr const char* kDoc =
     "keep it.\n\n"
     "Operation[T] yields T. It belongs to the event loop in which it was made; made without one it starts with its "
     "first await.\n"
-    "Not thread-safe: use it on its loop's thread. Dropping the last reference cancels it.";
+    "Not thread-safe, as asyncio's futures: use it on its loop's thread. Dropping the last reference cancels it.";
 
 PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(operation_dealloc)},
                         {Py_tp_traverse, reinterpret_cast<void*>(operation_traverse)},

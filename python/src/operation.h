@@ -31,15 +31,23 @@ enum class Wake : std::uint8_t {
 // operation_life.cpp
 bool init_operation_life();
 bool call_soon(PyOperation* op, PyObject* callback, PyObject* context);
+/// Those who wait for an operation, and its reference to itself: taken out of it once it has ended, for wake().
+struct Waiters {
+  PyObject* callback;
+  PyObject* context;
+  PyObject* more;
+  bool kept;
+};
+Waiters take_waiters(PyOperation* op) noexcept;
 /// Calls every waiter once.
-void wake(PyOperation* op, Wake how);
-/// Ends the operation with a value (stolen), or with the exception that is set. Wakes nobody.
+void wake(PyOperation* op, Waiters waiters, Wake how);
+/// Ends the operation with a value (stolen), or with the exception that is set. Wakes nobody. [locked]
 void set_value(PyOperation* op, PyObject* value_or_null);
-/// Lets the core go back to where it came from; whoever owned it does not want it any more.
+/// Lets the core go back to where it came from; whoever owned it does not want it any more. [locked]
 StopResult abandon(Core* core) noexcept;
 
 // operation_await.cpp
-/// Binds an unbound operation to the running loop and starts it. False with an exception set.
+/// Binds an unbound operation to the running loop and starts it. False with an exception set. [locked]
 bool bind(PyOperation* op);
 PyObject* make_cancelled_error(PyOperation* op);
 /// The value as a new reference, or raises what the operation ended with. InvalidStateError while it is pending.
@@ -51,7 +59,7 @@ PyObject* operation_send(PyObject* self, PyObject* value);
 PyObject* operation_throw(PyObject* self, PyObject* arguments);
 PyObject* operation_close(PyObject* self, PyObject*);
 
-// operation_future.cpp
+// operation_future.cpp: [locked] is called with the operation locked, see sync.h.
 /// True when waiters will be woken with CancelledError. False: it has ended, or ends with its result whatever we do.
 bool cancel_operation(PyOperation* op, PyObject* message);
 extern PyMethodDef g_operation_methods[];

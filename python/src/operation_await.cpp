@@ -9,15 +9,21 @@ bool bind(PyOperation* op) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
     return false;
   }
+  if (op->state != OpState::kUnbound) return true;  // bound meanwhile: a new loop's port is made by Python code
   Core* core = op->core;
   core->port = lp;
   core->owner = op;
-  if (!start_or_park(core)) {
-    delete core;
-    set_value(op, nullptr);
-  }
   op->loop = Ref::to(lp->loop).release();
-  if (op->state == OpState::kUnbound) op->state = OpState::kPending;
+  op->state = OpState::kPending;
+  if (start_or_park(core)) return true;
+  if (op->core == core) {
+    let_go(core);
+    set_value(op, nullptr);
+  } else {
+    // Taking the input ran Python code, which cancelled the operation.
+    PyErr_Clear();
+    if (!kFreeThreaded) delete core;
+  }
   return true;
 }
 
@@ -53,9 +59,12 @@ PyObject* outcome(PyOperation* op) {
 /// One step of the coroutine side: the entry that send(), next() and the interpreter's SEND share.
 static PySendResult send_step(PyObject* self, PyObject** result) {
   PyOperation* op = as_operation(self);
-  if (op->state == OpState::kUnbound && !bind(op)) {
-    *result = nullptr;
-    return PYGEN_ERROR;
+  if (op->state == OpState::kUnbound) {
+    const Locked lock(self);
+    if (op->state == OpState::kUnbound && !bind(op)) {
+      *result = nullptr;
+      return PYGEN_ERROR;
+    }
   }
   if (pending(op)) {
     op->blocking = true;
@@ -139,9 +148,10 @@ PyObject* operation_throw(PyObject* self, PyObject* arguments) {
   PyOperation* op = as_operation(self);
   // A cancelled task throws into what it awaits. Who else waits keeps the operation alive; if nobody does, it has no
   // purpose.
-  if (pending(op) && op->callback == nullptr && op->more == nullptr && load_asyncio() &&
-      PyErr_GivenExceptionMatches(exception.get(), g_cancelled_error)) {
-    if (!cancel_operation(op, nullptr) && PyErr_Occurred()) return nullptr;
+  if (pending(op) && load_asyncio() && PyErr_GivenExceptionMatches(exception.get(), g_cancelled_error)) {
+    const Locked lock(self);
+    if (op->callback == nullptr && op->more == nullptr && !cancel_operation(op, nullptr) && PyErr_Occurred())
+      return nullptr;
   }
   restore_exception(exception.release());
   return nullptr;

@@ -32,6 +32,7 @@ static PyObject* operation_cancelled(PyObject* self, PyObject*) {
 
 static PyObject* operation_get_loop(PyObject* self, PyObject*) {
   PyOperation* op = as_operation(self);
+  const Locked lock(self);
   if (op->loop == nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "the operation is not bound to an event loop yet: await it first");
     return nullptr;
@@ -67,17 +68,18 @@ static PyObject* operation_add_done_callback(PyObject* self, PyObject* const* ar
   PyObject* callback = nullptr;
   PyObject* given = nullptr;
   if (!parse_callback("add_done_callback", arguments, count, keywords, &callback, &given)) return nullptr;
-  if (op->state == OpState::kUnbound && !bind(op)) return nullptr;
   if (given == nullptr && !load_asyncio()) return nullptr;
   Ref context = given != nullptr ? Ref::to(given) : Ref(PyObject_CallNoArgs(g_copy_context));
   if (!context) return nullptr;
+  const Locked lock(self);
+  if (op->state == OpState::kUnbound && !bind(op)) return nullptr;
   if (op->loop == nullptr) {  // cancelled before it was bound
     const LoopPort* lp = running_port();
     if (lp == nullptr) {
       if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
       return nullptr;
     }
-    op->loop = Ref::to(lp->loop).release();
+    if (op->loop == nullptr) op->loop = Ref::to(lp->loop).release();
   }
   if (!pending(op)) {
     if (!call_soon(op, callback, context.get())) return nullptr;
@@ -87,9 +89,10 @@ static PyObject* operation_add_done_callback(PyObject* self, PyObject* const* ar
     op->callback = Ref::to(callback).release();
     op->context = context.release();
   } else {
-    if (op->more == nullptr && (op->more = PyList_New(0)) == nullptr) return nullptr;
     const Ref pair(PyTuple_Pack(2, callback, context.get()));
-    if (!pair || PyList_Append(op->more, pair.get()) < 0) return nullptr;
+    if (!pair) return nullptr;
+    if (op->more == nullptr && (op->more = PyList_New(0)) == nullptr) return nullptr;
+    if (PyList_Append(op->more, pair.get()) < 0) return nullptr;
   }
   if (!op->kept) {
     op->kept = true;
@@ -98,51 +101,67 @@ static PyObject* operation_add_done_callback(PyObject* self, PyObject* const* ar
   Py_RETURN_NONE;
 }
 
+/// The pairs of `more` whose function is not equal to `callback`; counts the others. Null with an exception set.
+static Ref other_waiters(PyObject* more, PyObject* callback, long* removed) {
+  Ref left(PyList_New(0));
+  if (!left) return {};
+  for (Py_ssize_t i = 0; i < PyList_Size(more); ++i) {
+    const Ref pair = Ref::to(PyList_GetItem(more, i));
+    const int equal = PyObject_RichCompareBool(PyTuple_GetItem(pair.get(), 0), callback, Py_EQ);
+    if (equal < 0 || (equal == 0 && PyList_Append(left.get(), pair.get()) < 0)) return {};
+    *removed += equal;
+  }
+  return left;
+}
+
 static PyObject* operation_remove_done_callback(PyObject* self, PyObject* callback) {
   PyOperation* op = as_operation(self);
   long removed = 0;
-  if (op->callback != nullptr) {
-    const int equal = PyObject_RichCompareBool(op->callback, callback, Py_EQ);
+  // Let go of when the operation is as it shall be: their ends may run Python code, as the comparisons may. What was
+  // changed meanwhile is left as it was found then.
+  Ref first_gone, context_gone, more_gone, self_gone;
+  const Locked lock(self);
+  if (const Ref first = Ref::to(op->callback); first) {
+    const int equal = PyObject_RichCompareBool(first.get(), callback, Py_EQ);
     if (equal < 0) return nullptr;
-    if (equal == 1) {
-      Py_CLEAR(op->callback);
-      Py_CLEAR(op->context);
+    if (equal == 1 && op->callback == first.get()) {
+      first_gone = Ref(std::exchange(op->callback, nullptr));
+      context_gone = Ref(std::exchange(op->context, nullptr));
       ++removed;
     }
   }
-  if (op->more != nullptr) {
-    const Ref left(PyList_New(0));
+  if (const Ref more = Ref::to(op->more); more) {
+    long found = 0;
+    Ref left = other_waiters(more.get(), callback, &found);
     if (!left) return nullptr;
-    for (Py_ssize_t i = 0; i < PyList_Size(op->more); ++i) {
-      PyObject* pair = PyList_GetItem(op->more, i);
-      const int equal = PyObject_RichCompareBool(PyTuple_GetItem(pair, 0), callback, Py_EQ);
-      if (equal < 0 || (equal == 0 && PyList_Append(left.get(), pair) < 0)) return nullptr;
-      removed += equal;
+    if (op->more == more.get()) {
+      more_gone = Ref(std::exchange(op->more, PyList_Size(left.get()) != 0 ? left.release() : nullptr));
+      removed += found;
     }
-    PyObject* old = op->more;
-    op->more = PyList_Size(left.get()) != 0 ? Ref::to(left.get()).release() : nullptr;
-    Py_DECREF(old);
   }
-  const Ref count(PyLong_FromLong(removed));
-  if (op->callback == nullptr && op->more == nullptr && std::exchange(op->kept, false)) Py_DECREF(self);
-  return Ref::to(count.get()).release();
+  if (op->callback == nullptr && op->more == nullptr && std::exchange(op->kept, false)) self_gone = Ref(self);
+  return PyLong_FromLong(removed);
 }
 
 /// True when waiters will be woken with CancelledError. False: it has ended, or ends with its result whatever we do.
 bool cancel_operation(PyOperation* op, PyObject* message) {
   if (!pending(op)) return false;
   const Ref alive = Ref::to(as_object(op));
+  Core* core = op->core;
   if (op->state == OpState::kUnbound) {
-    delete op->core;
-  } else if (abandon(op->core) == StopResult::kTooLate) {
-    return false;
+    op->core = nullptr;
+    let_go(core);
+  } else {
+    if (abandon(core) == StopResult::kTooLate) return false;
+    // Releasing its input may have run Python code, and let it be delivered, as stopped.
+    if (op->core != core) return op->state == OpState::kCancelled;
+    op->core = nullptr;
+    let_go_share(core);
   }
-  op->core = nullptr;
-  op->state = OpState::kCancelled;
   op->value = message != nullptr && message != Py_None ? Ref::to(message).release() : nullptr;
-  op->blocking = false;
+  op->state = OpState::kCancelled;
   PyObject_GC_Track(as_object(op));
-  wake(op, Wake::kSoon);
+  wake(op, take_waiters(op), Wake::kSoon);
   return true;
 }
 
@@ -151,6 +170,7 @@ static PyObject* operation_cancel(PyObject* self, PyObject* arguments, PyObject*
   PyObject* message = nullptr;
   if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:cancel", const_cast<char**>(names), &message))
     return nullptr;
+  const Locked lock(self);
   const bool cancelled = cancel_operation(as_operation(self), message);
   if (PyErr_Occurred()) return nullptr;
   return PyBool_FromLong(cancelled);
@@ -179,6 +199,7 @@ static int set_blocking(PyObject* self, PyObject* value, void*) {
 }
 static PyObject* get_loop_attribute(PyObject* self, void*) {
   PyOperation* op = as_operation(self);
+  const Locked lock(self);
   return Ref::to(op->loop != nullptr ? op->loop : Py_None).release();
 }
 static PyObject* get_none(PyObject*, void*) {

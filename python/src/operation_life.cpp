@@ -48,6 +48,9 @@ PyObject* cancelled_error() { return load_asyncio() ? g_cancelled_error : nullpt
 static PyOperation* allocate(const char* name, OpState state) {
   PyOperation* op = PyObject_GC_New(PyOperation, g_operation_type);
   if (op == nullptr) return nullptr;
+#ifdef Py_GIL_DISABLED
+  PyUnstable_EnableTryIncRef(as_object(op));  // for alive_owner()
+#endif
   op->core = nullptr;
   op->loop = nullptr;
   op->value = nullptr;
@@ -86,11 +89,8 @@ static bool step(PyOperation* op, PyObject* callback, PyObject* context) {
 }
 
 /// Calls every waiter once. `kSoon` from everywhere but a drain: a task must not be stepped inside another one's step.
-void wake(PyOperation* op, Wake how) {
-  PyObject* callback = std::exchange(op->callback, nullptr);
-  PyObject* context = std::exchange(op->context, nullptr);
-  PyObject* more = std::exchange(op->more, nullptr);
-  const bool kept = std::exchange(op->kept, false);
+void wake(PyOperation* op, Waiters waiters, Wake how) {
+  const auto [callback, context, more, kept] = waiters;
   bool ok = true;
   if (callback != nullptr) {
     ok = how == Wake::kInline ? step(op, callback, context) : call_soon(op, callback, context);
@@ -142,13 +142,13 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
 /// Lets the core go back to where it came from; whoever owned it does not want it any more.
 StopResult abandon(Core* core) noexcept {
   if (core->parked) {
-    core->owner = nullptr;  // start_parked() deletes it
+    disown(core);  // start_parked() lets go of it
     core->drop_input();
     return StopResult::kNeverRan;
   }
   const StopResult result = core->stop();
   if (result == StopResult::kNeverRan) release_slot(core);
-  if (result != StopResult::kTooLate) core->owner = nullptr;
+  if (result != StopResult::kTooLate) disown(core);
   return result;
 }
 
@@ -173,14 +173,14 @@ PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
     op->loop = Ref::to(lp->loop).release();
     core->port = lp;
     if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && core->run_here()) {
-      port_stats().inlined.store(port_stats().inlined.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      bump(port_stats().inlined);
       set_value(op, core->take_value());
-      delete core;
+      let_go(core);
     } else if (!start_or_park(core)) {
       // Nothing was queued: the caller learns it at once.
       op->core = nullptr;
       op->state = OpState::kCancelled;
-      delete core;
+      let_go(core);
       Py_DECREF(as_object(op));
       return nullptr;
     }
@@ -201,40 +201,66 @@ PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
   return as_object(op);
 }
 
+Waiters take_waiters(PyOperation* op) noexcept {
+  const Locked lock(as_object(op));
+  return {std::exchange(op->callback, nullptr), std::exchange(op->context, nullptr), std::exchange(op->more, nullptr),
+          std::exchange(op->kept, false)};
+}
+
 /// The loop is closed: nobody can be stepped any more, what waits is dropped with it.
-static void forget_waiters(PyOperation* op) {
-  Py_CLEAR(op->callback);
-  Py_CLEAR(op->context);
-  Py_CLEAR(op->more);
+static void forget_waiters(PyOperation* op, const Waiters& waiters) {
   op->log_error = false;
-  if (std::exchange(op->kept, false)) Py_DECREF(as_object(op));
+  Py_XDECREF(waiters.callback);
+  Py_XDECREF(waiters.context);
+  Py_XDECREF(waiters.more);
+  if (waiters.kept) Py_DECREF(as_object(op));
+}
+
+/// The value that a core has brought back becomes its operation's. False when the operation was cancelled meanwhile, by
+/// another thread.
+static bool settle(Core* core, PyOperation* op) {
+  if (kFreeThreaded && op->core != core) return false;
+  PyObject* value = core->take_value();
+  if (kFreeThreaded && op->core != core) {
+    Py_XDECREF(value);
+    PyErr_Clear();
+    return false;
+  }
+  set_value(op, value);
+  let_go_share(core);
+  return true;
 }
 
 void deliver_core(Core* core) {
-  PyOperation* op = core->owner;
+  const Ref alive = alive_owner(core);
   core_returned(core);
-  if (op == nullptr) {
-    delete core;
-    return;
-  }
-  const Ref alive = Ref::to(as_object(op));
-  set_value(op, core->take_value());
+  if (!alive) return let_go(core);
+  PyOperation* op = as_operation(alive.get());
   const LoopPort* lp = core->port;
-  delete core;  // the buffer is released before anybody is woken
-  if (lp->loop == nullptr) return forget_waiters(op);
-  if (op->callback == nullptr && op->more == nullptr) return;
+  bool settled;
+  {
+    const Locked lock(alive.get());
+    settled = settle(core, op);
+  }
+  let_go(core);  // the buffer is released before anybody is woken
+  if (!settled) return;
+  if (lp->loop == nullptr) return forget_waiters(op, take_waiters(op));
+  if (!kFreeThreaded && op->callback == nullptr && op->more == nullptr) return;
   // In debug mode each step is a callback of its own, so that slow_callback_duration names the task that was slow.
-  wake(op, lp->step_soon ? Wake::kSoon : Wake::kInline);
+  wake(op, take_waiters(op), lp->step_soon ? Wake::kSoon : Wake::kInline);
 }
 
-void fail_core(Core* core) {
-  PyOperation* op = core->owner;
-  const Ref alive = Ref::to(as_object(op));
+void fail_core(Core* core, PyOperation* op) {
   const LoopPort* lp = core->port;
+  if (op->core != core) {
+    PyErr_Clear();  // taking the input ran Python code, which cancelled the operation
+    return let_go(core);
+  }
   set_value(op, nullptr);
-  delete core;
-  if (lp->loop == nullptr) return forget_waiters(op);
-  wake(op, Wake::kSoon);
+  let_go_share(core);
+  let_go(core);
+  if (lp->loop == nullptr) return forget_waiters(op, take_waiters(op));
+  wake(op, take_waiters(op), Wake::kSoon);
 }
 
 }  // namespace offloop::python

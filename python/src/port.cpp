@@ -16,14 +16,14 @@ namespace {
 /// iteration.
 constexpr std::int64_t kDrainBudgetNs = 2'000'000;
 
-LoopPort* g_ports = nullptr;  // all of them
+Mutex g_mutex;                // around the list of ports, and what core.h says is under it
+LoopPort* g_ports = nullptr;  // all of them, newest first
 PyObject* g_get_running_loop = nullptr;
 PyObject* g_str_get_debug = nullptr;
 PyObject* g_str_nest_patched = nullptr;
-PyObject* g_attach = nullptr;    // offloop._loop.attach
-std::uint32_t g_in_flight = 0;   // cores that have a slot, of all loops
-std::uint32_t g_generation = 0;  // fork_generation() that g_ports belongs to
-unsigned g_walks = 0;            // who goes through g_ports, or empties one of them, now: see Walk
+Shared<PyObject*> g_attach{nullptr};      // offloop._loop.attach; set when all the others are
+Shared<std::uint32_t> g_in_flight{0};     // cores that have a slot, of all loops
+Shared<std::uint32_t> g_generation{0};    // fork_generation() that g_ports belongs to
 std::atomic<bool> g_python_ended{false};
 std::atomic<bool> g_reap_pending{false};
 PortStats g_stats;
@@ -32,8 +32,8 @@ PortStats g_stats;
 thread_local PyObject* tl_loop = nullptr;
 thread_local LoopPort* tl_port = nullptr;
 thread_local std::uint64_t tl_epoch = 0;
-std::uint64_t g_epoch = 1;  // counts the ports that were freed: what a thread remembers of an older epoch may dangle
-std::uintptr_t g_next_id = 1;
+Shared<std::uint64_t> g_epoch{1};  // counts the ports that were freed: what a thread remembers of an older epoch may dangle
+std::uintptr_t g_next_id = 1;      // under g_mutex
 
 bool load_loop_module() {
   if (g_attach != nullptr) return true;
@@ -72,11 +72,13 @@ runtime::PortItem* pop_ready(LoopPort* lp) noexcept {
   return item;
 }
 
-/// Slots this loop may take now. A loop with nothing in flight always gets one: it has no other event to be woken by.
+/// Whether this loop may take a slot now. A loop with nothing in flight always gets one: it has no other event to be woken
+/// by. Without the GIL, loops that ask at the same time may all get the last one.
 bool slot_free(const LoopPort* lp, const runtime::PoolOptions& options) noexcept {
   return g_in_flight < options.max_pending || lp->in_flight == 0;
 }
 
+/// False with an exception set: the core is the caller's again.
 bool start_core(Core* core) {
   ++g_in_flight;
   ++core->port->in_flight;
@@ -86,92 +88,132 @@ bool start_core(Core* core) {
   return false;
 }
 
+Core* pop_parked(LoopPort* lp) noexcept {
+  Core* core = lp->parked_first;
+  lp->parked_first = core->park_next;
+  if (lp->parked_first == nullptr) lp->parked_last = nullptr;
+  bump(g_stats.parked, static_cast<std::uint64_t>(-1));
+  return core;
+}
+
 void start_parked(LoopPort* lp) {
   if (lp->parked_first == nullptr) return;
   const runtime::PoolOptions options = runtime::Pool::options();
   while (Core* core = lp->parked_first) {
     if (core->owner != nullptr && !slot_free(lp, options)) return;
-    lp->parked_first = core->park_next;
-    if (lp->parked_first == nullptr) lp->parked_last = nullptr;
-    core->parked = false;
-    g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    if (core->owner == nullptr) {
-      delete core;  // cancelled or dropped while it waited
-    } else if (!start_core(core)) {
-      fail_core(core);
-      if (PyErr_Occurred()) return;
+    const Ref owner = alive_owner(pop_parked(lp));
+    if (!owner) {
+      let_go(core);  // cancelled or dropped while it waited
+      continue;
     }
+    const Locked lock(owner.get());
+    auto* op = reinterpret_cast<PyOperation*>(owner.get());
+    if (kFreeThreaded && op->core != core) {
+      let_go(core);
+      continue;
+    }
+    core->parked = false;
+    if (start_core(core)) continue;
+    fail_core(core, op);
+    if (PyErr_Occurred()) return;
   }
 }
 
+/// Under g_mutex.
 bool is_over(const LoopPort* lp) noexcept {
   return lp->loop == nullptr && lp->in_flight == 0 && lp->ready_first == nullptr && lp->parked_first == nullptr;
 }
 
-void free_those_over() noexcept {
-  for (LoopPort** link = &g_ports; *link != nullptr;) {
-    LoopPort* lp = *link;
-    if (!is_over(lp)) {
-      link = &lp->next;
-      continue;
-    }
+/// Under g_mutex. The caller frees it.
+void unlist(LoopPort* lp) noexcept {
+  for (LoopPort** link = &g_ports; *link != nullptr; link = &(*link)->next) {
+    if (*link != lp) continue;
     *link = lp->next;
-    ++g_epoch;
-    PyCapsule_SetContext(lp->capsule, nullptr);
-    Py_DECREF(lp->capsule);
-    lp->port->unref();
-    delete lp;
+    break;
   }
+  ++g_epoch;
 }
 
-/// While one exists no port is freed. Whoever holds a LoopPort that may be over and calls what may run Python code (a
-/// loop's is_closed(), the finalizer of an input) needs one: another thread, or the same one further down, may do
-/// likewise.
-class Walk {
- public:
-  Walk() noexcept { ++g_walks; }
-  ~Walk() {
-    if (g_walks != 0 && --g_walks == 0) free_those_over();
-  }
-  Walk(const Walk&) = delete;
-  Walk& operator=(const Walk&) = delete;
-};
+void free_port(LoopPort* lp) noexcept {
+  PyCapsule_SetContext(lp->capsule, nullptr);
+  Py_DECREF(lp->capsule);
+  Py_XDECREF(lp->weak_loop);
+  lp->port->unref();
+  delete lp;
+}
 
 /// Delivers what a loop that is gone will not fetch any more: buffers are released, nobody is woken.
-void reap(LoopPort* lp) {
-  const Walk walk;
+void deliver_for_nobody(LoopPort* lp) {
   append_ready(lp, lp->port->drain());
   while (runtime::PortItem* item = pop_ready(lp)) {
     item->deliver(item);
     if (PyErr_Occurred()) report_unraisable("an offloop operation whose event loop is closed");
   }
-  while (Core* core = lp->parked_first) {
-    lp->parked_first = core->park_next;
-    core->parked = false;
-    g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    if (core->owner != nullptr) {
-      PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-      fail_core(core);
-    } else {
-      delete core;
+  while (lp->parked_first != nullptr) {
+    Core* core = pop_parked(lp);
+    const Ref owner = alive_owner(core);
+    if (!owner) {
+      let_go(core);
+      continue;
     }
+    const Locked lock(owner.get());
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    fail_core(core, reinterpret_cast<PyOperation*>(owner.get()));
   }
-  lp->parked_last = nullptr;
 }
 
-void detach(LoopPort* lp) {
-  if (lp->loop == nullptr) return;
-  lp->loop = nullptr;
-  ++g_epoch;
+/// For a port whose loop is gone: by one thread at a time, which set `reaping` and frees the port when it is over.
+void reap(LoopPort* lp) {
+  while (true) {
+    deliver_for_nobody(lp);
+    {
+      const Guard guard(g_mutex);
+      if (std::exchange(lp->reap_again, false)) continue;
+      lp->reaping = false;
+      if (!is_over(lp)) return;
+      unlist(lp);
+    }
+    free_port(lp);
+    return;
+  }
+}
+
+/// The loop of this id is closed or collected.
+void detach(std::uintptr_t id) {
+  LoopPort* lp = nullptr;
+  {
+    const Guard guard(g_mutex);
+    for (lp = g_ports; lp != nullptr && lp->id != id;) lp = lp->next;
+    if (lp == nullptr || lp->loop == nullptr) return;
+    lp->loop = nullptr;
+    lp->reaping = true;
+    ++g_epoch;
+  }
   lp->port->close();
   reap(lp);
 }
 
+/// A port whose loop is gone and that nobody reaps; it is the caller's to reap. Where somebody does, he is told to look
+/// again.
+LoopPort* take_orphan(std::uintptr_t below) noexcept {
+  const Guard guard(g_mutex);
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
+    if (lp->loop != nullptr || lp->id >= below) continue;
+    if (!lp->reaping) {
+      lp->reaping = true;
+      return lp;
+    }
+    lp->reap_again = true;
+  }
+  return nullptr;
+}
+
 int reap_all(void*) {
   g_reap_pending.store(false, std::memory_order_seq_cst);
-  const Walk walk;
-  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next)
-    if (lp->loop == nullptr) reap(lp);
+  for (std::uintptr_t below = UINTPTR_MAX; LoopPort* lp = take_orphan(below);) {
+    below = lp->id;  // newest first, each once
+    reap(lp);
+  }
   return 0;
 }
 
@@ -186,26 +228,51 @@ void orphaned(runtime::Port*) noexcept {
 /// A child of fork() keeps nothing of its parent's ports but their memory: their fds are closed by number.
 void forget_ports_of_parent() {
   if (g_generation == runtime::fork_generation()) return;
-  g_generation = runtime::fork_generation();
+  const Guard guard(g_mutex);
+  if (g_generation == runtime::fork_generation()) return;
   for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) lp->port->close();
   g_ports = nullptr;
   g_in_flight = 0;
   g_stats.parked.store(0);
-  g_walks = 0;  // those of threads that do not exist here
   g_reap_pending.store(false);
   ++g_epoch;
+  g_generation = runtime::fork_generation();
+}
+
+/// The loop of the newest port older than `*below`, whose id that becomes; none when there is no further one.
+Ref older_loop(std::uintptr_t* below) {
+  const Guard guard(g_mutex);
+  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
+    if (lp->loop == nullptr || lp->id >= *below) continue;
+#ifdef Py_GIL_DISABLED
+    PyObject* loop = nullptr;
+    if (PyWeakref_GetRef(lp->weak_loop, &loop) <= 0) continue;  // being freed: loop_is_gone() comes
+    *below = lp->id;
+    return Ref(loop);
+#else
+    *below = lp->id;
+    return Ref::to(lp->loop);
+#endif
+  }
+  return {};
 }
 
 /// Loops that were closed but are still referenced by somebody: found when another loop comes.
 bool detach_closed_loops() {
-  const Walk walk;
-  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
-    if (lp->loop == nullptr) continue;
-    const Ref closed(PyObject_CallMethod(lp->loop, "is_closed", nullptr));
+  std::uintptr_t id = UINTPTR_MAX;
+  while (const Ref loop = older_loop(&id)) {
+    const Ref closed(PyObject_CallMethod(loop.get(), "is_closed", nullptr));
     if (!closed) return false;
-    if (closed.get() == Py_True) detach(lp);
+    if (closed.get() == Py_True) detach(id);
   }
   return true;
+}
+
+LoopPort* find_port(PyObject* loop) noexcept {
+  const Guard guard(g_mutex);
+  LoopPort* lp = g_ports;
+  while (lp != nullptr && lp->loop != loop) lp = lp->next;
+  return lp;
 }
 
 constexpr const char* kCapsuleName = "offloop._core.LoopPort";
@@ -225,8 +292,8 @@ PyObject* drain(PyObject* capsule, PyObject*) {
   lp->step_soon = debug.get() == Py_True || PyObject_HasAttr(lp->loop, g_str_nest_patched) != 0;
   append_ready(lp, lp->port->drain());
   const std::int64_t started = runtime::now_ns();
-  g_stats.drains.store(g_stats.drains.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  g_stats.drain_started_ns = started;
+  bump(g_stats.drains);
+  lp->drain_started_ns = started;
   unsigned delivered = 0;
   while (runtime::PortItem* item = pop_ready(lp)) {
     item->deliver(item);
@@ -247,13 +314,8 @@ PyObject* drain(PyObject* capsule, PyObject*) {
 
 /// The weak reference's callback: the loop has been collected.
 PyObject* loop_is_gone(PyObject* capsule, PyObject*) {
-  const auto id = reinterpret_cast<std::uintptr_t>(PyCapsule_GetContext(capsule));
   // The capsule outlives the port when the loop was found closed first: only a port that is still listed is touched.
-  for (LoopPort* lp = g_ports; lp != nullptr; lp = lp->next) {
-    if (lp->id != id) continue;
-    detach(lp);
-    break;
-  }
+  detach(reinterpret_cast<std::uintptr_t>(PyCapsule_GetContext(capsule)));
   Py_RETURN_NONE;
 }
 
@@ -262,6 +324,7 @@ PyMethodDef kGone = {"loop_is_gone", loop_is_gone, METH_VARARGS, "Frees what bel
 
 LoopPort* make_port(PyObject* loop) {
   if (!detach_closed_loops()) return nullptr;
+  reap_all(nullptr);  // what no pending call could be had for
   runtime::Port* port = runtime::Port::create(orphaned);
   if (port == nullptr) {
     PyErr_SetFromErrno(PyExc_OSError);
@@ -269,9 +332,18 @@ LoopPort* make_port(PyObject* loop) {
   }
   auto* lp = new LoopPort;
   lp->port = port;
-  lp->id = g_next_id++;
+  {
+    const Guard guard(g_mutex);
+    lp->id = g_next_id++;
+  }
   lp->generation = g_generation;
-  const Ref capsule(PyCapsule_New(lp, kCapsuleName, nullptr));
+#ifdef Py_GIL_DISABLED
+  lp->weak_loop = PyWeakref_NewRef(loop, nullptr);
+  const bool referable = lp->weak_loop != nullptr;
+#else
+  constexpr bool referable = true;
+#endif
+  const Ref capsule(referable ? PyCapsule_New(lp, kCapsuleName, nullptr) : nullptr);
   if (capsule) PyCapsule_SetContext(capsule.get(), reinterpret_cast<void*>(lp->id));
   const Ref drain_function(capsule ? PyCFunction_NewEx(&kDrain, capsule.get(), nullptr) : nullptr);
   const Ref gone_function(drain_function ? PyCFunction_NewEx(&kGone, capsule.get(), nullptr) : nullptr);
@@ -281,13 +353,18 @@ LoopPort* make_port(PyObject* loop) {
   if (!attached) {
     port->close();
     port->unref();
+    Py_XDECREF(lp->weak_loop);
     delete lp;
     return nullptr;
   }
   lp->loop = loop;
   lp->capsule = Ref::to(capsule.get()).release();
-  lp->next = g_ports;
-  g_ports = lp;
+  const Guard guard(g_mutex);
+  // Newest first, also when two threads make one at the same time.
+  LoopPort** link = &g_ports;
+  while (*link != nullptr && (*link)->id > lp->id) link = &(*link)->next;
+  lp->next = *link;
+  *link = lp;
   return lp;
 }
 
@@ -299,8 +376,7 @@ LoopPort* running_port() {
   if (!loop || loop.get() == Py_None) return nullptr;
   if (loop.get() == tl_loop && tl_epoch == g_epoch && g_generation == runtime::fork_generation()) return tl_port;
   forget_ports_of_parent();
-  LoopPort* lp = g_ports;
-  while (lp != nullptr && lp->loop != loop.get()) lp = lp->next;
+  LoopPort* lp = find_port(loop.get());
   if (lp == nullptr) lp = make_port(loop.get());
   if (lp != nullptr) {
     tl_loop = loop.get();
@@ -313,17 +389,23 @@ LoopPort* running_port() {
 bool start_or_park(Core* core) {
   const runtime::PoolOptions options = runtime::Pool::options();
   LoopPort* lp = core->port;
-  if (lp->parked_first == nullptr && slot_free(lp, options)) return start_core(core);
+  if (lp->parked_first == nullptr && slot_free(lp, options)) {
+    share(core);
+    if (start_core(core)) return true;
+    let_go_share(core);
+    return false;
+  }
   if (options.when_full == runtime::WhenFull::kRaise) {
     set_error(Error(ErrorCode::kPoolSaturated,
                     "max_pending (" + std::to_string(options.max_pending) + ") operations are in flight"));
     return false;
   }
+  share(core);
   core->parked = true;
   core->park_next = nullptr;
   (lp->parked_last == nullptr ? lp->parked_first : lp->parked_last->park_next) = core;
   lp->parked_last = core;
-  g_stats.parked.store(g_stats.parked.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  bump(g_stats.parked);
   return true;
 }
 
@@ -332,8 +414,7 @@ bool saturated(const LoopPort* lp) noexcept {
 }
 
 void release_slot(Core* core) noexcept {
-  if (!core->has_slot) return;
-  core->has_slot = false;
+  if (!core->has_slot.exchange(false)) return;
   // One of the parent's, dropped in a forked child: its slot went with the parent's ports.
   if (core->port->generation == g_generation) --g_in_flight;
 }
@@ -342,7 +423,7 @@ void core_returned(Core* core) noexcept {
   release_slot(core);
   --core->port->in_flight;
   if (const std::int64_t ended = core->ended_ns(); ended != 0)
-    g_stats.deliver_ns.record(g_stats.drain_started_ns - ended);
+    g_stats.deliver_ns.record(core->port->drain_started_ns - ended);
 }
 
 PortStats& port_stats() noexcept {

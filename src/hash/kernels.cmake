@@ -1,5 +1,5 @@
-# The instruction set of each SHA-256 kernel, file by file; nothing else of the project gets one. Included by src/CMakeLists.txt
-# (or tests/cpp/cross), in whose directory scope the properties must be set. A kernel of another architecture is not compiled.
+# The instruction set of each SHA-256 kernel, file by file; nothing else of the project gets one. Included by src/CMakeLists.txt,
+# in whose directory scope the properties must be set. A kernel of another architecture is not compiled.
 set(offloop_kernels ${CMAKE_CURRENT_LIST_DIR})
 set(offloop_x86_kernels shani avx2 avx512)
 set(offloop_arm_kernels neon armv8)

@@ -1,7 +1,8 @@
 """How every Python test runs: on which event loops, with what must be true afterwards, and the local origin.
 
-An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. After every test the native
-objects must balance (in a build that counts them); a report to the loop's exception handler fails the test.
+An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. The tests of the bridge (marker
+`every_loop`), and with --all-loops every test, run twice more: with eager tasks and with Python-level tasks. After every
+test the native objects must balance (in a build that counts them); a report to the loop's exception handler fails it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import asyncio
 import gc
 import inspect
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")
 
 LOOP_KINDS = ("asyncio", "debug", "uvloop")
+# asyncio's loop with other tasks: started inside create_task(), and those without C accelerator.
+TASK_KINDS = ("eager", "pytask") if sys.version_info >= (3, 12) else ("pytask",)
 
 # Made once a loop or a process, not once an operation: they outlive a test by design.
 UNCOUNTED = {"ports", "threads"}
@@ -40,6 +44,13 @@ LASTING_THREADS = ("offloop-w", "offloop-read", "offloop-dns")
 def pytest_addoption(parser: pytest.Parser) -> None:
     words = "fail at once if the installed offloop does not count its native objects"
     parser.addoption("--require-counters", action="store_true", help=words)
+    parser.addoption("--all-loops", action="store_true", help="run every async test on all kinds of loop and of task")
+
+
+def pytest_report_header() -> list[str]:
+    missing = ["uvloop is not installed"] if uvloop is None else []
+    missing += [] if "eager" in TASK_KINDS else ["eager tasks came with Python 3.12"]
+    return [f"event loops: {', '.join(LOOP_KINDS + TASK_KINDS)}" + (f" ({'; '.join(missing)})" if missing else "")]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -67,17 +78,33 @@ def new_runner(kind: str) -> asyncio.Runner:
         if uvloop is None:
             pytest.skip("uvloop is not installed")
         return asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False)
+    if kind in ("eager", "pytask"):
+        return asyncio.Runner(loop_factory=lambda: with_tasks(kind), debug=False)
     return asyncio.Runner(debug=kind == "debug")
+
+
+def with_tasks(kind: str) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(python_task if kind == "pytask" else asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    return loop
+
+
+def python_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    """A task as it is without the C accelerator, and in debuggers: its steps are Python functions."""
+    task: asyncio.Task[Any] = asyncio.tasks._PyTask(coro, loop=loop, **options)  # type: ignore[attr-defined]
+    return task
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not inspect.iscoroutinefunction(metafunc.function) and "loop_kind" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("loops")
-    kinds = marker.args if marker else LOOP_KINDS
-    unknown = set(kinds) - set(LOOP_KINDS)
+    everywhere = metafunc.config.getoption("--all-loops") or metafunc.definition.get_closest_marker("every_loop")
+    kinds = marker.args if marker else LOOP_KINDS + TASK_KINDS if everywhere else LOOP_KINDS
+    unknown = set(kinds) - {*LOOP_KINDS, "eager", "pytask"}
     if unknown:
-        raise ValueError(f"{metafunc.definition.nodeid}: loops are {LOOP_KINDS}, not {sorted(unknown)}")
+        raise ValueError(f"{metafunc.definition.nodeid}: there are no loops of kind {sorted(unknown)}")
+    kinds = [kind for kind in kinds if kind != "eager" or "eager" in TASK_KINDS]
     if "loop_kind" not in metafunc.fixturenames:
         metafunc.fixturenames.append("loop_kind")
     metafunc.parametrize("loop_kind", kinds)

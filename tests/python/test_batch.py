@@ -14,6 +14,8 @@ from bridge_helpers import DATA, DIGEST, assert_clean, resizable, run_program, s
 
 import offloop
 
+pytestmark = pytest.mark.every_loop
+
 WINDOW = 1024  # messages in flight for one call, see many.cpp
 COUNTS = [0, 1, 2, 31, 32, 33, WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW + 7]
 

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 
 import pytest
 from bridge_helpers import PROGRAMS, assert_clean, run_program
@@ -192,44 +191,9 @@ def test_import(scenario: str) -> None:
     assert_clean(run_program("imports", scenario))
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 cannot refuse: it has no slot for it")
-def test_a_subinterpreter_gets_an_import_error() -> None:
-    assert_clean(run_program("imports", "subinterpreter"))
-
-
-def test_another_interpreter_gets_an_import_error_and_no_crash(tmp_path: Path) -> None:
-    """Another CPython of this machine, if there is one, is made to load this build."""
-    import offloop
-
-    package = Path(offloop.__file__).parent
-    (module,) = package.glob("_core*.so")
-    code = f"""
-import importlib.machinery, importlib.util
-loader = importlib.machinery.ExtensionFileLoader("offloop._core", {str(module)!r})
-spec = importlib.util.spec_from_file_location("offloop._core", {str(module)!r}, loader=loader)
-try:
-    importlib.util.module_from_spec(spec)
-except ImportError as error:
-    print("ImportError", error)
-"""
-    import shutil
-
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    checked = 0
-    for version in ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t"):
-        other = shutil.which(f"python{version}")
-        probe = other and subprocess.run([other, "-c", "print(1)"], capture_output=True, check=False)
-        if not probe or probe.returncode != 0 or version == ours:
-            continue
-        if "abi3" in module.name and not version.endswith("t") and int(version.split(".")[1]) >= 12:
-            continue  # serves it
-        assert other is not None
-        ended = subprocess.run([other, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-        assert ended.returncode == 0, ended
-        assert ended.stdout.startswith("ImportError"), ended
-        checked += 1
-    if checked == 0:
-        pytest.skip("no other interpreter here")
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+def test_a_subinterpreter_gets_an_import_error(kind: str) -> None:
+    assert_clean(run_program("imports", "subinterpreter", kind))
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------

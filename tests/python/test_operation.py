@@ -22,6 +22,8 @@ from bridge_helpers import DATA, DIGEST, NOTHING, Gate, block_until, published, 
 import offloop
 from offloop import Operation, hashing
 
+pytestmark = pytest.mark.every_loop
+
 MISSING = "/nonexistent/offloop"
 
 
@@ -175,7 +177,7 @@ async def test_ensure_future_gives_the_operation_itself() -> None:
 
 async def test_create_task_takes_it_for_a_coroutine() -> None:
     task = asyncio.create_task(start(), name="hashing")
-    assert isinstance(task, asyncio.Task)
+    assert isinstance(task, (asyncio.Task, asyncio.tasks._PyTask))  # type: ignore[attr-defined]
     assert "hashing" in repr(task)
     assert await task == DIGEST
 
@@ -741,7 +743,9 @@ async def test_several_waiters_get_the_error_with_a_fresh_traceback() -> None:
             return depth
         return 0
 
-    assert await asyncio.gather(*(wait() for _ in range(10))) == [1] * 10
+    depths = await asyncio.gather(*(wait() for _ in range(10)))
+    assert len(depths) == 10
+    assert set(depths) in ({1}, {2})  # a Python-level task adds a frame of its own; none adds one more than its predecessor
     assert [await wait() for _ in range(3)] == [1] * 3
 
 

@@ -6,13 +6,20 @@ import sys
 import tomllib
 from pathlib import Path
 
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
-def requirements(project: dict[str, object], name: str) -> list[str]:
-    if name == "build-system":
-        return list(project["build-system"]["requires"])  # type: ignore[index]
-    return list(project["project"]["optional-dependencies"][name])  # type: ignore[index]
+
+def of(*names: str) -> list[str]:
+    """What the lists of these names hold: `build-system`, `dependencies`, or an extra."""
+    parsed = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    project = parsed["project"]
+    lists = {
+        **project["optional-dependencies"],
+        "build-system": parsed["build-system"]["requires"],
+        "dependencies": project["dependencies"],
+    }
+    return [str(requirement) for name in names for requirement in lists[name]]
 
 
 if __name__ == "__main__":
-    parsed = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    print("\n".join(line for name in sys.argv[1:] for line in requirements(parsed, name)))
+    print("\n".join(of(*sys.argv[1:])))

@@ -1,6 +1,5 @@
-// The checks of the SHA-256 kernels without GoogleTest and OpenSSL, for a CPU that is only emulated here (see
-// CMakeLists.txt). Prints one line a check and "N passed, 0 failed"; the exit status is 1 when anything failed or an
-// expected kernel is absent.
+// The checks of the SHA-256 kernels for a CPU that is only emulated here, and which of them it gets. Prints one line a
+// check and "N passed, 0 failed"; the exit status is 1 when anything failed or an expected kernel is absent.
 #include <cstdio>
 #include <cstring>
 

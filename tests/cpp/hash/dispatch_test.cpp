@@ -13,17 +13,6 @@ namespace {
 
 using checks::Reference;
 
-CpuFeatures cpu_with(bool sha_ni, bool avx2, bool avx512) {
-  CpuFeatures cpu;
-  cpu.vendor = CpuVendor::kIntel, cpu.family = 6, cpu.model = 0x8f;
-  cpu.sha_ni = sha_ni, cpu.avx2 = avx2, cpu.avx512 = avx512;
-  return cpu;
-}
-
-Plan auto_plan(const CpuFeatures& cpu) {
-  return make_plan(CpuMode::kAuto, cpu, rates_of(cpu));
-}
-
 class EveryMode : public testing::TestWithParam<unsigned> {
  protected:
   void SetUp() override {
@@ -103,6 +92,17 @@ TEST(Override, CutsOffALongValue) {
 }
 
 #if defined(__x86_64__)
+CpuFeatures cpu_with(bool sha_ni, bool avx2, bool avx512) {
+  CpuFeatures cpu;
+  cpu.vendor = CpuVendor::kIntel, cpu.family = 6, cpu.model = 0x8f;
+  cpu.sha_ni = sha_ni, cpu.avx2 = avx2, cpu.avx512 = avx512;
+  return cpu;
+}
+
+Plan auto_plan(const CpuFeatures& cpu) {
+  return make_plan(CpuMode::kAuto, cpu, rates_of(cpu));
+}
+
 TEST(AutoPlan, OnSapphireRapidsIsPairsForFewAndSixteenLanesForMany) {
   const Plan plan = auto_plan(cpu_with(true, true, true));
   EXPECT_EQ(plan.take[1], Kernel::kShani1);
