@@ -33,7 +33,7 @@ sources := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sr
   -name __pycache__ -prune -o -name '*.swp' -prune -o -print 2>/dev/null)
 
 .PHONY: help demo test build bench lint clean deps venv FORCE \
-  test-cpp test-asan test-tsan test-aarch64 test-python test-counters test-ends test-matrix test-ft
+  test-cpp test-asan test-tsan test-aarch64 test-python test-counters test-ends test-matrix test-ft soak
 
 help:
 	@echo 'make demo    build, then fetch and hash from a local origin, verified, beside the asyncio variant'
@@ -179,6 +179,16 @@ ifeq ($(OFFLOOP_FT_PYTHON),)
 else
 	@$(matrix) $(ft_pythons) --free-threaded-only -- $(PYTEST)
 endif
+
+# Random operations, awaits, cancels, drops, loops and forks beside a model of what they promise. SEEDS=, STEPS=, FIRST= seed.
+SEEDS ?= 100
+STEPS ?= 10000
+FIRST ?= 0
+
+soak: build
+	@$(system) test
+	@$(MAKE) -s $(stamps)/test
+	@PYTHONPATH=tests/python $(py) tests/python/soak.py --seeds $(SEEDS) --steps $(STEPS) --first $(FIRST)
 
 # ---- lint, clean --------------------------------------------------------------------------------------------------
 

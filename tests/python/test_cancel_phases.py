@@ -263,7 +263,9 @@ async def test_a_shield_keeps_it_alive_in_every_phase() -> None:
 
 async def test_cancelling_gather_cancels_all_and_each_frees_its_slot() -> None:
     with settings(threads=1, max_pending=4):
-        gathered = asyncio.gather(*(spin(LONG_S) for _ in range(3)), *(offloop.sha256(bytearray(DATA)) for _ in range(5)))
+        gathered = asyncio.gather(
+            *(spin(LONG_S) for _ in range(3)), *(offloop.sha256(bytearray(DATA)) for _ in range(5))
+        )
         await busy(1)
         gathered.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""What a C++ function throws on a worker arrives as the Python exception that fits, on the loop, and harms nobody else."""
+"""What a C++ function throws on a worker arrives as the Python exception that fits, and harms nobody else."""
 
 from __future__ import annotations
 

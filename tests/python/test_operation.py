@@ -623,7 +623,12 @@ async def test_one_that_was_cancelled_before_it_was_bound_is_cancelled_wherever_
 
     (result,) = await asyncio.gather(await cancelled(), return_exceptions=True)
     assert isinstance(result, asyncio.CancelledError)
-    for wait in (asyncio.gather, asyncio.shield, lambda operation: asyncio.wait_for(operation, 30), asyncio.create_task):
+    for wait in (
+        asyncio.gather,
+        asyncio.shield,
+        lambda operation: asyncio.wait_for(operation, 30),
+        asyncio.create_task,
+    ):
         with pytest.raises(asyncio.CancelledError):
             await wait(await cancelled())  # type: ignore[operator]
     called: list[object] = []
