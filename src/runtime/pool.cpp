@@ -29,17 +29,14 @@ bool Pool::submit(Work* first, std::size_t n) noexcept {
     work = next;
   }
   s.backlog_ns.fetch_add(cost, std::memory_order_relaxed);
-  Work* head = s.inbox.load(std::memory_order_relaxed);
-  do {
-    first->next = head;
-  } while (!s.inbox.compare_exchange_weak(head, top, std::memory_order_seq_cst, std::memory_order_relaxed));
+  s.push(first, top);
   s.last_submit_ns.store(now, std::memory_order_relaxed);
   s.wake_for_share(now);
   return true;
 }
 
 void Pool::Impl::take_inbox() noexcept {
-  Work* newest = inbox.exchange(nullptr, std::memory_order_seq_cst);
+  Work* newest = draw();
   PortItem* oldest = nullptr;
   while (newest != nullptr) {
     Work* next = static_cast<Work*>(newest->next);
@@ -89,7 +86,7 @@ void Pool::Impl::make_ready(Group* group) noexcept {
     ring_last->ready_next_ = group;
   }
   ring_last = group;
-  runnable.fetch_add(1, std::memory_order_seq_cst);
+  ring_grew();
 }
 
 Group* Pool::Impl::next_ready() noexcept {
@@ -98,7 +95,7 @@ Group* Pool::Impl::next_ready() noexcept {
   ring_first = group->ready_next_;
   if (ring_first == nullptr) ring_last = nullptr;
   group->ready_ = false;
-  runnable.fetch_sub(1, std::memory_order_seq_cst);
+  ring_shrank();
   return group;
 }
 
@@ -108,7 +105,7 @@ void Pool::Impl::leave_ring(Group* group) noexcept {
   (before == nullptr ? ring_first : before->ready_next_) = group->ready_next_;
   if (ring_last == group) ring_last = before;
   group->ready_ = false;
-  runnable.fetch_sub(1, std::memory_order_seq_cst);
+  ring_shrank();
 }
 
 /// Moves up to `lanes` waiting works into the quantum; what was stopped while it waited ends here. Returns their cost.
@@ -216,9 +213,7 @@ unsigned Quantum::refill() noexcept {
     cost = s.fill(*this, group_, limit_);
   }
   s.backlog_ns.fetch_sub(cost, std::memory_order_relaxed);
-  // What came out of the inbox for other groups has nobody if we take long and a worker fell asleep while it was in our
-  // hands.
-  if (!group_->prompt && s.has_work()) s.wake_if_behind();
+  if (!group_->prompt) s.drew_while_long();
   mark_started(before);
   return count - before;
 }

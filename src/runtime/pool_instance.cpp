@@ -45,11 +45,6 @@ std::atomic<bool> g_stop_all{false};
 
 Pool::Pool() : impl_(new Impl(this)) {}
 
-void Pool::Impl::close() noexcept {
-  closed.store(true, std::memory_order_seq_cst);
-  wake_all();
-}
-
 Pool* Pool::instance_if_started() noexcept {
   Pool* pool = g_pool.load(std::memory_order_seq_cst);  // seq_cst: see the end of instance()
   return pool != nullptr && pool->impl_->generation == fork_generation() ? pool : nullptr;

@@ -25,10 +25,6 @@ void Pool::report_bytes(std::uint64_t n) noexcept {
   if (tl_worker != nullptr) tl_worker->bytes.add(n);
 }
 
-bool Pool::Impl::has_work() const noexcept {
-  return inbox.load(std::memory_order_seq_cst) != nullptr || runnable.load(std::memory_order_seq_cst) != 0;
-}
-
 void Pool::Impl::run(Worker& worker) noexcept {
   tl_worker = &worker;
   while (!leaves(worker)) {
@@ -41,17 +37,14 @@ void Pool::Impl::run(Worker& worker) noexcept {
       if (q.group_->prompt) {
         q.group_->run(q);
       } else {
-        // This one may take long: it no longer counts as somebody who will look soon, and hands over to a sleeper.
-        prompt.fetch_sub(1, std::memory_order_seq_cst);
-        if (has_work()) wake_if_behind();
+        begin_long();
         q.group_->run(q);
-        prompt.fetch_add(1, std::memory_order_seq_cst);
+        end_long();
       }
     }
     pool->give_back(q);
   }
-  prompt.fetch_sub(1, std::memory_order_seq_cst);
-  if (has_work()) wake_if_behind();
+  leave();
 }
 
 /// Whether this worker is one too many. Decided under the lock of start_threads: a pool that grows again either keeps
@@ -77,74 +70,7 @@ void Pool::Impl::idle(Worker& worker) noexcept {
     spinning.store(false, std::memory_order_release);
     if (found) return;
   }
-  {
-    const std::lock_guard lock(idle_mutex);
-    worker.awake.store(0, std::memory_order_relaxed);
-    worker.idle_next = idle_first;
-    idle_first = &worker;
-    prompt.fetch_sub(1, std::memory_order_seq_cst);
-    sleeping.fetch_add(1, std::memory_order_seq_cst);
-  }
-  if (has_work() || closed.load(std::memory_order_seq_cst) || worker.index >= target.load(std::memory_order_seq_cst)) {
-    const std::lock_guard lock(idle_mutex);
-    for (Worker** link = &idle_first; *link != nullptr; link = &(*link)->idle_next) {
-      if (*link != &worker) continue;
-      *link = worker.idle_next;
-      prompt.fetch_add(1, std::memory_order_seq_cst);
-      sleeping.fetch_sub(1, std::memory_order_seq_cst);
-      return;
-    }
-    return;  // somebody has woken us between: the counts are theirs
-  }
-  while (worker.awake.load(std::memory_order_acquire) == 0) futex_wait(&worker.awake, 0, -1);
-}
-
-void Pool::Impl::wake_if_behind() noexcept {
-  const std::uint32_t looking = prompt.load(std::memory_order_seq_cst);
-  if (looking != 0 && backlog_ns.load(std::memory_order_relaxed) <= kWakeBacklogNs * looking) return;
-  if (sleeping.load(std::memory_order_seq_cst) == 0) return;
-  wake_one();
-}
-
-/// wake_if_behind() for those who will look again within a quantum anyway. Where this would be the worker of the last
-/// CPU, and whoever submits still runs on it, it waits until the submitter has paused: a worker woken before finds no
-/// free CPU and is queued behind another worker. A kernel that packs tasks on few CPUs (virtual machines of sandboxes
-/// do) leaves it there for 4 to 15 ms after the submitter has gone to sleep: 1,000 x 100 KB took 45 ms on two CPUs, and
-/// 29 ms with this.
-void Pool::Impl::wake_for_share(std::int64_t now) noexcept {
-  const std::uint32_t looking = prompt.load(std::memory_order_seq_cst);
-  if (looking != 0 && looking + 1 >= cpus && now - last_submit_ns.load(std::memory_order_relaxed) < kSubmitterBusyNs)
-    return;
-  wake_if_behind();
-}
-
-void Pool::Impl::wake_one() noexcept {
-  Worker* worker = nullptr;
-  {
-    const std::lock_guard lock(idle_mutex);
-    worker = idle_first;
-    if (worker == nullptr) return;
-    idle_first = worker->idle_next;
-    // Counted for the sleeper here, so that the next submit does not wake another one for the same backlog.
-    prompt.fetch_add(1, std::memory_order_seq_cst);
-    sleeping.fetch_sub(1, std::memory_order_seq_cst);
-    worker->awake.store(1, std::memory_order_release);
-  }
-  wakes.fetch_add(1, std::memory_order_relaxed);
-  futex_wake(&worker->awake, 1);
-}
-
-void Pool::Impl::wake_all() noexcept {
-  // Those in the list now: who joins it later looks at `closed` and `target` after that. One at a time by wake_one()
-  // could wake the same few again and again, for those who may stay go back to sleep at once.
-  const std::lock_guard lock(idle_mutex);
-  while (Worker* worker = idle_first) {
-    idle_first = worker->idle_next;
-    prompt.fetch_add(1, std::memory_order_seq_cst);
-    sleeping.fetch_sub(1, std::memory_order_seq_cst);
-    worker->awake.store(1, std::memory_order_release);
-    futex_wake(&worker->awake, 1);
-  }
+  sleep(worker, worker.index);
 }
 
 bool Pool::Impl::start_thread(Worker& worker) noexcept {
@@ -165,13 +91,12 @@ bool Pool::Impl::start_thread(Worker& worker) noexcept {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   worker.running = true;
-  prompt.fetch_add(1, std::memory_order_seq_cst);
+  add_prompt();
   live.fetch_add(1, std::memory_order_seq_cst);
   pthread_t thread;
   const bool started = pthread_create(&thread, &attributes, entry, &worker) == 0;
   if (!started) {
-    prompt.fetch_sub(1, std::memory_order_seq_cst);
-    if (has_work()) wake_if_behind();  // a submitter may have counted on it
+    take_back();
     live.fetch_sub(1, std::memory_order_seq_cst);
     worker.running = false;
   }

@@ -10,16 +10,31 @@
 #include "offloop/runtime/fork.h"
 
 namespace offloop::runtime {
-namespace {
 
-void signal_fd(int fd) noexcept {
+void PortSystem::signal(int fd) noexcept {
   const std::uint64_t one = 1;
   // EAGAIN (the counter is at its maximum) means that the fd is readable already; EINTR cannot happen on a non-blocking
   // eventfd.
   [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
 }
 
-}  // namespace
+void PortSystem::clear(int fd) noexcept {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto got =
+      ::read(fd, &count, sizeof count);  // EAGAIN: a stale reader or a rearm; look all the same
+}
+
+void PortSystem::close(int fd) noexcept {
+  ::close(fd);
+}
+
+std::uint32_t PortSystem::fork_generation() noexcept {
+  return runtime::fork_generation();
+}
+
+void PortSystem::yield() noexcept {
+  ::sched_yield();
+}
 
 Port* Port::create(Orphaned orphaned) noexcept {
   const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -29,7 +44,7 @@ Port* Port::create(Orphaned orphaned) noexcept {
   return port;
 }
 
-Port::Port(int fd, Orphaned orphaned) noexcept : fd_(fd), generation_(fork_generation()), orphaned_(orphaned) {
+Port::Port(int fd, Orphaned orphaned) noexcept : protocol_(fd), orphaned_(orphaned) {
   count_made(Counted::kPort);
 }
 
@@ -38,64 +53,25 @@ Port::~Port() {
 }
 
 void Port::accept(PortItem* first, PortItem* last) noexcept {
-  // seq_cst here and in close(): either close() sees this producer and waits, or this producer sees closed_.
-  producers_.fetch_add(1, std::memory_order_seq_cst);
-  PortItem* head = head_.load(std::memory_order_relaxed);
-  do {
-    last->next = head;
-  } while (!head_.compare_exchange_weak(head, first, std::memory_order_acq_rel, std::memory_order_relaxed));
-  if (head == nullptr) {
-    if (closed_.load(std::memory_order_seq_cst)) {
-      if (orphaned_ != nullptr) orphaned_(this);
-    } else {
-      signal_fd(fd_);
-    }
-  }
-  // release: what this thread did with the port is over when close() or unref() sees the count at zero.
-  producers_.fetch_sub(1, std::memory_order_release);
+  protocol_.push(first, last, [this]() noexcept {
+    if (orphaned_ != nullptr) orphaned_(this);
+  });
 }
 
 PortItem* Port::drain() noexcept {
-  // In a forked child the counter is still the parent's: to read it there would take the parent's wake away for good.
-  if (!closed() && generation_ == fork_generation()) {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const auto got =
-        ::read(fd_, &count, sizeof count);  // EAGAIN: a stale reader or a rearm; look all the same
-  }
-  PortItem* newest = head_.exchange(nullptr, std::memory_order_acq_rel);
-  // Chains are pushed newest first and each chain is linked newest first too: one reversal gives the order of ending.
-  PortItem* oldest = nullptr;
-  while (newest != nullptr) {
-    PortItem* next = newest->next;
-    __builtin_prefetch(next, 1);  // written by another core a moment ago
-    newest->next = oldest;
-    oldest = newest;
-    newest = next;
-  }
-  return oldest;
+  return protocol_.drain();
 }
 
 void Port::rearm() noexcept {
-  if (!closed() && generation_ == fork_generation()) signal_fd(fd_);
+  protocol_.rearm();
 }
 
 void Port::close() noexcept {
-  if (closed_.exchange(true, std::memory_order_seq_cst)) return;
-  if (generation_ == fork_generation()) {
-    // seq_cst: with an acquire load alone a producer that did not see closed_ could be missed.
-    while (producers_.load(std::memory_order_seq_cst) != 0) ::sched_yield();  // at most one write(2) long
-  }
-  ::close(fd_);
-  fd_ = -1;
+  protocol_.close();
 }
 
 void Port::unref() noexcept {
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  if (generation_ == fork_generation()) {
-    while (producers_.load(std::memory_order_acquire) != 0) ::sched_yield();
-  }
-  if (fd_ >= 0) ::close(fd_);
-  delete this;
+  if (protocol_.unref()) delete this;
 }
 
 }  // namespace offloop::runtime

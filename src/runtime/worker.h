@@ -4,7 +4,11 @@
 #include <atomic>
 #include <cstdint>
 
+#include "offloop/runtime/atomics.h"
 #include "offloop/runtime/histogram.h"
+#include "offloop/runtime/work.h"
+#include "parking.h"
+#include "sleep_wake.h"
 
 namespace offloop::runtime {
 
@@ -22,7 +26,16 @@ class Tally {
   std::atomic<std::uint64_t> value_{0};
 };
 
-class alignas(64) Worker {
+/// The protocol's sleep and wake are a futex's.
+struct FutexParking {
+  static void wait(std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+    futex_wait(&word, expected, -1);
+  }
+  static void wake(std::atomic<std::uint32_t>& word) noexcept { futex_wake(&word, 1); }
+};
+using Wakefulness = SleepWake<StdAtomics, Work, FutexParking>;
+
+class alignas(64) Worker : public Wakefulness::Sleeper {
  public:
   Worker(Pool* owner, unsigned number) noexcept : pool(owner), index(number) {}
   Worker(const Worker&) = delete;
@@ -30,9 +43,6 @@ class alignas(64) Worker {
 
   Pool* const pool;
   const unsigned index;
-  Worker* idle_next = nullptr;          ///< guarded by Pool::Impl::idle_mutex
-  std::atomic<std::uint32_t> awake{1};  ///< futex word: 0 while it may sleep
-
   bool running = false;  ///< a thread runs it, and will not leave; guarded by Pool::Impl::threads_mutex
 
   Tally done, stopped, failed, bytes, quanta, lanes;

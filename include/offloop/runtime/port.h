@@ -1,17 +1,23 @@
-// Where finished operations of one event loop wait: a multi-producer list and an eventfd.
-//
-// Protocol (stressed in port_test.cpp; an interleaving model is still to be written): push links the chain by a release
-// CAS on `head_` and writes the eventfd if and only if the head was null; drain reads the eventfd first and takes the
-// list by an acquire exchange second. There is no flag and no fence: a producer that finds a non-null head knows that
-// its predecessor's write is still to be read, because the reader empties the fd before it empties the list.
+// Where finished operations of one event loop wait: a multi-producer list and an eventfd. How they keep in step:
+// port_protocol.h.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include "offloop/runtime/atomics.h"
+#include "offloop/runtime/port_protocol.h"
 #include "offloop/runtime/work.h"
 
 namespace offloop::runtime {
+
+/// The system calls of the protocol.
+struct PortSystem {
+  static void signal(int fd) noexcept;
+  static void clear(int fd) noexcept;
+  static void close(int fd) noexcept;
+  static std::uint32_t fork_generation() noexcept;
+  static void yield() noexcept;
+};
 
 class Port final : public Sink {
  public:
@@ -24,7 +30,7 @@ class Port final : public Sink {
   static Port* create(Orphaned orphaned) noexcept;
 
   /// The eventfd to watch for reading; -1 after close(). [loop]
-  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] int fd() const noexcept { return protocol_.fd(); }
 
   void accept(PortItem* first, PortItem* last) noexcept override;  // [any thread]
 
@@ -38,22 +44,17 @@ class Port final : public Sink {
   /// caller drains once more afterwards. Only while nothing made before a fork is touched: in a forked child the fd is
   /// closed by number, nothing else. [loop, or under the lock of whoever owns the loop]
   void close() noexcept;
-  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool closed() const noexcept { return protocol_.closed(); }
 
-  void ref() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void ref() noexcept { protocol_.ref(); }
   void unref() noexcept;
-  [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
+  [[nodiscard]] std::uint32_t generation() const noexcept { return protocol_.generation(); }
 
  private:
   Port(int fd, Orphaned orphaned) noexcept;
   ~Port();
 
-  alignas(64) std::atomic<PortItem*> head_{nullptr};
-  std::atomic<int> producers_{0};  ///< threads inside accept(): close() waits for them before it closes the fd
-  std::atomic<bool> closed_{false};
-  std::atomic<int> refs_{1};
-  int fd_;
-  const std::uint32_t generation_;  ///< fork_generation() when it was made
+  PortProtocol<StdAtomics, PortItem, PortSystem> protocol_;
   const Orphaned orphaned_;
 };
 
