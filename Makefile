@@ -131,6 +131,7 @@ test-tsan: deps
 	$(call ctest,tsan,tests_runtime tests_hash,$(no_aslr),-L '^(runtime|hash)$$')
 
 # The whole core, compiled by Debian's aarch64 compiler against Debian's arm64 libraries, run by qemu-user.
+cross_excluded := $(shell sed -n 's/^\([A-Z][^ ]*\) .*/\1/p' tests/cpp/cross/excluded | paste -sd:)
 test-aarch64: export OFFLOOP_SYSROOT ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offloop/arm64
 ifeq ($(shell uname -m),aarch64)
 test-aarch64:
@@ -139,7 +140,7 @@ else
 test-aarch64: deps
 	@$(system) test
 	@tools/dev/arm64-sysroot '$(OFFLOOP_SYSROOT)'
-	$(call ctest,aarch64,tests,,)
+	$(call ctest,aarch64,tests,env GTEST_FILTER='-$(cross_excluded)',)
 endif
 
 # PYTEST= are further arguments: make test-python PYTEST='-k cancel -x'
