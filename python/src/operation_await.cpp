@@ -6,7 +6,7 @@ namespace offloop::python {
 bool bind(PyOperation* op) {
   LoopPort* lp = running_port();
   if (lp == nullptr) {
-    if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, kNoLoop);
     return false;
   }
   Core* core = op->core;
