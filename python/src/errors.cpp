@@ -1,5 +1,6 @@
 // The one table from the core's codes to Python's classes.
 #include <cerrno>
+#include <new>
 #include <string>
 
 #include "core.h"
@@ -141,6 +142,19 @@ void set_error(const Error& error) {
   if (exception == nullptr) return;
   restore_exception(exception);
   add_backtrace(error);
+}
+
+void set_error(ErrorCode code, const char* message) noexcept {
+  try {
+    set_error(Error(code, message));
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+}
+
+void set_not_submitted(bool pool) noexcept {
+  if (pool) return set_error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more");
+  PyErr_SetString(PyExc_MemoryError, "no worker thread could be started");
 }
 
 bool init_errors() {

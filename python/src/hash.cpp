@@ -108,7 +108,7 @@ class MessageCore final : public Core {
     };
     if (pool->submit(work_)) return true;
     buffer.release();
-    set_error(Error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more"));
+    set_not_submitted(true);
     return false;
   }
 
@@ -204,9 +204,13 @@ const Algorithm* algorithm_argument(PyObject* object) {
   Py_ssize_t size = 0;
   const char* text = PyUnicode_AsUTF8AndSize(object, &size);
   if (text == nullptr) return nullptr;
-  Result<const Algorithm*> found = Algorithm::find({text, static_cast<std::size_t>(size)});
-  if (found.ok()) return found.value();
-  set_error(found.error());
+  try {
+    Result<const Algorithm*> found = Algorithm::find({text, static_cast<std::size_t>(size)});
+    if (found.ok()) return found.value();
+    set_error(found.error());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
   return nullptr;
 }
 
@@ -317,7 +321,7 @@ PyObject* py_file_hexdigest(PyObject*, PyObject* const* arguments, Py_ssize_t co
   return call("file_hexdigest", "path", file_operation, Form::kHex, arguments, count, keywords);
 }
 
-PyObject* py_algorithms(PyObject*, PyObject*) {
+PyObject* py_algorithms(PyObject*, PyObject*) try {
   const std::vector<std::string> names = Algorithm::names();
   Ref list(PyList_New(0));
   if (!list) return nullptr;
@@ -326,6 +330,8 @@ PyObject* py_algorithms(PyObject*, PyObject*) {
     if (!text || PyList_Append(list.get(), text.get()) < 0) return nullptr;
   }
   return list.release();
+} catch (const std::bad_alloc&) {
+  return PyErr_NoMemory();
 }
 
 // A plain C function between SaveThread and RestoreThread: no destructor, no catch. On 3.13 and older a daemon thread

@@ -250,7 +250,7 @@ void Batch::submit_some(std::int64_t until_ns) {
 
 /// The pool is closed: what was to be submitted comes back at once.
 void Batch::refuse(PortItem* item) {
-  set_error(Error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more"));
+  set_not_submitted(runtime::Pool::instance_if_started() != nullptr);
   exception_ = take_exception();
   stop();
   std::int64_t n = 0;

@@ -23,6 +23,9 @@ inline bool pending(const PyOperation* op) noexcept {
   return op->state <= OpState::kPending;
 }
 
+/// What is raised outside of asyncio, also under a loop of another kind (trio).
+constexpr const char* kNoLoop = "no running event loop: an offloop operation is awaited in asyncio's";
+
 enum class Wake : std::uint8_t {
   kInline,  ///< only from a drain, where no task is being stepped
   kSoon     ///< by call_soon, in the next iteration

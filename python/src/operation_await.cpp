@@ -6,7 +6,7 @@ namespace offloop::python {
 bool bind(PyOperation* op) {
   LoopPort* lp = running_port();
   if (lp == nullptr) {
-    if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, kNoLoop);
     return false;
   }
   if (op->state != OpState::kUnbound) return true;  // bound meanwhile: a new loop's port is made by Python code

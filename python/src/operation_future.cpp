@@ -76,7 +76,7 @@ static PyObject* operation_add_done_callback(PyObject* self, PyObject* const* ar
   if (op->loop == nullptr) {  // cancelled before it was bound
     const LoopPort* lp = running_port();
     if (lp == nullptr) {
-      if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "no running event loop");
+      if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, kNoLoop);
       return nullptr;
     }
     if (op->loop == nullptr) op->loop = Ref::to(lp->loop).release();

@@ -1,6 +1,7 @@
 // Ports: one for each event loop, from its first operation to its end. Here native results become Python objects.
 #include <cerrno>
-#include <cstring>
+#include <cstdio>
+#include <new>
 
 #include "core.h"
 #include "offloop/runtime/clock.h"
@@ -327,10 +328,20 @@ LoopPort* make_port(PyObject* loop) {
   reap_all(nullptr);  // what no pending call could be had for
   runtime::Port* port = runtime::Port::create(orphaned);
   if (port == nullptr) {
-    PyErr_SetFromErrno(PyExc_OSError);
+    if (errno == ENOMEM) {
+      PyErr_NoMemory();
+    } else {
+      PyErr_SetFromErrno(PyExc_OSError);
+    }
     return nullptr;
   }
-  auto* lp = new LoopPort;
+  auto* lp = new (std::nothrow) LoopPort;
+  if (lp == nullptr) {
+    port->close();
+    port->unref();
+    PyErr_NoMemory();
+    return nullptr;
+  }
   lp->port = port;
   {
     const Guard guard(g_mutex);
@@ -396,8 +407,9 @@ bool start_or_park(Core* core) {
     return false;
   }
   if (options.when_full == runtime::WhenFull::kRaise) {
-    set_error(Error(ErrorCode::kPoolSaturated,
-                    "max_pending (" + std::to_string(options.max_pending) + ") operations are in flight"));
+    char words[80];
+    std::snprintf(words, sizeof words, "max_pending (%u) operations are in flight", options.max_pending);
+    set_error(ErrorCode::kPoolSaturated, words);
     return false;
   }
   share(core);

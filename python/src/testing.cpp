@@ -26,7 +26,7 @@ class SpinCore final : public Core, private runtime::TaskWork {
   bool start() override {
     runtime::Pool* pool = runtime::Pool::instance();
     if (pool == nullptr) {
-      PyErr_SetString(PyExc_MemoryError, "no worker thread could be started");
+      set_not_submitted(false);
       return false;
     }
     runtime::Work& work = *this;
@@ -35,7 +35,7 @@ class SpinCore final : public Core, private runtime::TaskWork {
     work.sink = port->port;
     work.deliver = [](runtime::PortItem* item) { deliver_core(static_cast<SpinCore*>(item)); };
     if (pool->submit(this)) return true;
-    set_error(Error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more"));
+    set_not_submitted(true);
     return false;
   }
 
@@ -78,6 +78,19 @@ class SpinCore final : public Core, private runtime::TaskWork {
 
 enum class Thrown { kBadAlloc, kSystemError, kRuntimeError, kNoException };
 
+void throw_one(Thrown kind) {
+  switch (kind) {
+    case Thrown::kBadAlloc:
+      throw std::bad_alloc();
+    case Thrown::kSystemError:
+      throw std::system_error(ENOSPC, std::generic_category(), "writing");
+    case Thrown::kRuntimeError:
+      throw std::runtime_error("no such luck");
+    case Thrown::kNoException:
+      throw 42;
+  }
+}
+
 /// Runs in the way of a function that knows nothing of Python: spawn() and a callback.
 class ThrowCore final : public Core, private runtime::PortItem {
  public:
@@ -85,24 +98,19 @@ class ThrowCore final : public Core, private runtime::PortItem {
     deliver = [](runtime::PortItem* item) { deliver_core(static_cast<ThrowCore*>(item)); };
   }
   bool start() override {
-    runtime::Sink* sink = port->port;
-    spawn([kind = kind_](StopToken) -> Result<Unit> {
-      switch (kind) {
-        case Thrown::kBadAlloc:
-          throw std::bad_alloc();
-        case Thrown::kSystemError:
-          throw std::system_error(ENOSPC, std::generic_category(), "writing");
-        case Thrown::kRuntimeError:
-          throw std::runtime_error("no such luck");
-        case Thrown::kNoException:
-          throw 42;
-      }
-      return Unit{};
-    }).then([this, sink](Result<Unit>& result) noexcept {
-      result_.emplace(std::move(result));
-      sink->accept(this, this);
-    });
-    return true;
+    try {
+      spawn([kind = kind_](StopToken) -> Result<Unit> {
+        throw_one(kind);
+        return Unit{};
+      }).then([this, sink = port->port](Result<Unit>& result) noexcept {
+        result_.emplace(std::move(result));
+        sink->accept(this, this);
+      });
+      return true;
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+      return false;
+    }
   }
   StopResult stop() noexcept override { return StopResult::kRequested; }
   PyObject* take_value() override {

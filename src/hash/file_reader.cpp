@@ -194,12 +194,30 @@ bool FileJob::open() noexcept {
   return true;
 }
 
+namespace {
+
+/// "cannot read: Input/output error"; kOutOfMemory when there is no memory for the words.
+Error file_error(ErrorCode code, const char* what, const char* doing, const char* why, const std::string& path,
+                 int system = 0) noexcept {
+  try {
+    return Error(code, std::string(what) + doing + why, path, system);
+  } catch (const std::bad_alloc&) {
+    Error error;
+    error.code = ErrorCode::kOutOfMemory;
+    return error;
+  }
+}
+
+}  // namespace
+
 /// Ends the job before it has a stream, or with the stream's abort once it has one. The job may be gone afterwards.
 void FileJob::fail(int error, const char* doing) noexcept {
   if (error == ENOMEM) {
-    error_ = Error(ErrorCode::kOutOfMemory, std::string("out of memory to ") + doing, path_);
+    error_ = file_error(ErrorCode::kOutOfMemory, "out of memory to ", doing, "", path_);
   } else {
-    error_ = Error(ErrorCode::kIo, std::string("cannot ") + doing + ": " + std::strerror(error), path_, error);
+    char why[128] = ": ";
+    std::strncat(why, std::strerror(error), sizeof why - 3);
+    error_ = file_error(ErrorCode::kIo, "cannot ", doing, why, path_, error);
   }
   if (stream_ != nullptr) return stream_->abort();
   close_file();
@@ -215,7 +233,7 @@ void FileJob::close_file() noexcept {
 bool FileJob::read_block() noexcept {
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
-    error_ = Error(ErrorCode::kStopped, "stopped", path_);
+    error_ = file_error(ErrorCode::kStopped, "stopped", "", "", path_);
     stream_->abort();
     return false;
   }
@@ -271,8 +289,11 @@ void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
   Result<Digest> result(digest);
   if (outcome != runtime::Outcome::kValue) {
     if (error_.code == ErrorCode::kOk) {
-      error_ = outcome == runtime::Outcome::kStopped ? Error(ErrorCode::kPoolClosed, "the pool was shut down", path_)
-                                                     : Error(ErrorCode::kInternal, "the hash function failed", path_);
+      const bool refused = outcome == runtime::Outcome::kStopped;  // by a pool that has ended, or could not be had
+      const bool pool = runtime::Pool::instance_if_started() != nullptr;
+      error_ = !refused ? file_error(ErrorCode::kInternal, "the hash function failed", "", "", path_)
+               : pool   ? file_error(ErrorCode::kPoolClosed, "the pool was shut down", "", "", path_)
+                        : file_error(ErrorCode::kOutOfMemory, "no worker thread could be started", "", "", path_);
     }
     result = Result<Digest>(std::move(error_));
   }

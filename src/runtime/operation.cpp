@@ -29,6 +29,16 @@ Group& plain_group() noexcept {
   return *group;
 }
 
+Error task_error(ErrorCode code, const char* message, int system) noexcept {
+  try {
+    return Error(code, message, {}, system);
+  } catch (const std::bad_alloc&) {
+    Error error;
+    error.code = ErrorCode::kOutOfMemory;
+    return error;
+  }
+}
+
 void OperationBase::accept(PortItem* first, PortItem* last) noexcept {
   (void)last;  // each operation is its own sink: the chain is one work
   ended(*static_cast<Work*>(first));

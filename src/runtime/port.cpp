@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <new>
 
 #include "offloop/base/counters.h"
@@ -40,7 +41,10 @@ Port* Port::create(Orphaned orphaned) noexcept {
   const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (fd < 0) return nullptr;
   Port* port = new (std::nothrow) Port(fd, orphaned);
-  if (port == nullptr) ::close(fd);
+  if (port == nullptr) {
+    ::close(fd);
+    errno = ENOMEM;
+  }
   return port;
 }
 

@@ -151,6 +151,12 @@ def test_unlimited_submitting_has_flat_memory() -> None:
     assert_clean(run_program("pressure", "flat", timeout=60))
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("policy", "count"), [("wait", 1_000_000), ("raise", 300_000), ("inline", 300_000)])
+def test_64_producers_submit_very_much_in_flat_memory(policy: str, count: int) -> None:
+    assert_clean(run_program("million", policy, count, timeout=115))
+
+
 # ---- raise -----------------------------------------------------------------------------------------------------------
 
 

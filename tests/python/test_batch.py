@@ -7,6 +7,8 @@ import gc
 import random
 import sys
 import threading
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,7 +18,10 @@ import offloop
 
 pytestmark = pytest.mark.every_loop
 
-WINDOW = 1024  # messages in flight for one call, see many.cpp
+# See many.cpp:
+WINDOW = 4096  # messages in flight for one call
+CHAIN = 32  # submitted together
+COLLECTED = 16  # results made between two looks at the clock
 COUNTS = [0, 1, 2, 31, 32, 33, WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW + 7]
 
 
@@ -182,6 +187,38 @@ async def test_the_loop_turns_while_many_are_hashed() -> None:
     # 200,000 take more than 20 ms of the loop's time alone: in slices of 1 ms there are many.
     assert turns > 10
     assert (await operation)[199_999] == sha256(b"199999")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="exporters written in Python came with 3.12")
+async def test_a_slice_ends_soon_after_its_time_whatever_is_left_to_do() -> None:
+    """Counted, not timed: taking or giving back one of these buffers takes a slice's whole time."""
+    turn = 0
+    taken: Counter[int] = Counter()
+    given_back: Counter[int] = Counter()
+
+    class Slow:
+        def __buffer__(self, flags: int) -> memoryview:
+            time.sleep(0.001)
+            taken[turn] += 1
+            return memoryview(b"slow")
+
+        def __release_buffer__(self, view: memoryview) -> None:
+            time.sleep(0.001)
+            given_back[turn] += 1
+
+    operation = offloop.sha256_many([Slow() for _ in range(500)])
+    # In the call itself every payload is asked once whether it is one, and the first slice submits.
+    assert taken[0] <= 500 + CHAIN
+    taken.clear()
+    given_back.clear()
+    while not operation.done():
+        turn += 1
+        await asyncio.sleep(0)
+    assert await operation == [sha256(b"slow")] * 500
+    # A slice looks at the clock after each chain that it submits, and after some messages that it collects.
+    assert max(taken.values()) <= 6 * CHAIN
+    assert max(given_back.values()) <= 2 * COLLECTED
+    assert sum(taken.values()) >= 500 - CHAIN
 
 
 def test_at_most_max_concurrent_workers_hash_at_once() -> None:

@@ -102,6 +102,13 @@ def test_loops(scenario: str, kind: str) -> None:
     assert_clean(ended)
 
 
+@pytest.mark.parametrize("scenario", functions("foreign"))
+def test_foreign_loops(scenario: str) -> None:
+    pytest.importorskip("trio")
+    pytest.importorskip("anyio")
+    assert_clean(run_program("foreign", scenario))
+
+
 def test_an_unbound_operation_that_is_never_awaited_warns_with_the_callers_line() -> None:
     ended = run_program("loops", "never_awaited")
     assert ended.returncode == 0

@@ -91,6 +91,9 @@ struct TaskWork : Work {
   ~TaskWork() = default;
 };
 
+/// An Error; kOutOfMemory when there is no memory for its words. [any thread]
+Error task_error(ErrorCode code, const char* message, int system = 0) noexcept;
+
 /// What an operation yields whose function returns R.
 template <class R>
 struct TaskValue {
@@ -143,8 +146,8 @@ class Operation {
       F fn;
       runtime::OperationState<T>* state;
     };
-    state_->ref();
     auto* call = new Call{std::move(fn), state_};
+    state_->ref();
     state_->on_done(
         [](void* context) noexcept {
           const std::unique_ptr<Call> owned(static_cast<Call*>(context));
@@ -183,22 +186,22 @@ auto spawn(F fn) {
           this->result = fn(StopToken(this));
         }
       } catch (const std::bad_alloc&) {
-        this->result = Error(ErrorCode::kOutOfMemory, "out of memory in a task");
+        this->result = runtime::task_error(ErrorCode::kOutOfMemory, "out of memory in a task");
       } catch (const std::system_error& e) {
-        const bool has_errno =
-            e.code().category() == std::generic_category() || e.code().category() == std::system_category();
-        this->result =
-            has_errno ? Error(ErrorCode::kIo, e.what(), {}, e.code().value()) : Error(ErrorCode::kInternal, e.what());
+        const std::error_category& category = e.code().category();
+        const bool has_errno = category == std::generic_category() || category == std::system_category();
+        this->result = has_errno ? runtime::task_error(ErrorCode::kIo, e.what(), e.code().value())
+                                 : runtime::task_error(ErrorCode::kInternal, e.what());
       } catch (const std::exception& e) {
-        this->result = Error(ErrorCode::kInternal, e.what());
+        this->result = runtime::task_error(ErrorCode::kInternal, e.what());
       } catch (...) {
-        this->result = Error(ErrorCode::kInternal, "the task threw something that is no std::exception");
+        this->result = runtime::task_error(ErrorCode::kInternal, "the task threw something that is no std::exception");
       }
       this->outcome = this->result.ok() ? runtime::Outcome::kValue : runtime::Outcome::kError;
     }
     void ended(runtime::Work& ended_work) noexcept override {
       if (ended_work.outcome == runtime::Outcome::kStopped)
-        this->result = Error(ErrorCode::kStopped, "stopped before it ran");
+        this->result = runtime::task_error(ErrorCode::kStopped, "stopped before it ran");
     }
     void request_stop() noexcept override { runtime::Work::request_stop(); }
     F fn;
@@ -216,8 +219,8 @@ auto spawn(F fn) {
   state->cost_ns = 100'000;  // unknown: more than it takes to make waking another worker worth while
   runtime::Pool* pool = runtime::Pool::instance();
   if (pool == nullptr || !pool->submit(state)) {
-    state->result = pool == nullptr ? Error(ErrorCode::kOutOfMemory, "no worker thread could be started")
-                                    : Error(ErrorCode::kPoolClosed, "the pool was shut down");
+    state->result = pool == nullptr ? runtime::task_error(ErrorCode::kOutOfMemory, "no worker thread could be started")
+                                    : runtime::task_error(ErrorCode::kPoolClosed, "the pool was shut down");
     state->complete();
   }
   return handle;
