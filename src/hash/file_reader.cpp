@@ -195,15 +195,25 @@ bool FileJob::open() noexcept {
 
 /// Ends the job before it has a stream, or with the stream's abort once it has one. The job may be gone afterwards.
 void FileJob::fail(int error, const char* doing) noexcept {
-  if (error == ENOMEM) {
-    error_ = Error(ErrorCode::kOutOfMemory, std::string("out of memory to ") + doing, path_);
-  } else {
-    error_ = Error(ErrorCode::kIo, std::string("cannot ") + doing + ": " + std::strerror(error), path_, error);
-  }
+  set_error(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, error, doing);
   if (stream_ != nullptr) return stream_->abort();
   close_file();
   if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->left();
   ended(Result<Digest>(std::move(error_)));
+}
+
+/// The error with its words and the path, or without them where there is no memory for either.
+void FileJob::set_error(ErrorCode code, int error, const char* doing) noexcept {
+  error_.code = code;
+  error_.system = error;
+  try {
+    std::string message = doing;
+    if (code == ErrorCode::kIo) message = "cannot " + message + ": " + std::strerror(error);
+    if (code == ErrorCode::kOutOfMemory) message = "out of memory to " + message;
+    error_ = Error(code, std::move(message), path_, error);
+  } catch (const std::bad_alloc&) {
+    error_.message = "out of memory";  // short: no allocation
+  }
 }
 
 void FileJob::close_file() noexcept {
@@ -214,7 +224,7 @@ void FileJob::close_file() noexcept {
 bool FileJob::read_block() noexcept {
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
-    error_ = Error(ErrorCode::kStopped, "stopped", path_);
+    set_error(ErrorCode::kStopped, 0, "stopped");
     stream_->abort();
     return false;
   }
@@ -269,8 +279,11 @@ void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
   Result<Digest> result(digest);
   if (outcome != runtime::Outcome::kValue) {
     if (error_.code == ErrorCode::kOk) {
-      error_ = outcome == runtime::Outcome::kStopped ? Error(ErrorCode::kPoolClosed, "the pool was shut down", path_)
-                                                     : Error(ErrorCode::kInternal, "the hash function failed", path_);
+      switch (outcome) {
+        case runtime::Outcome::kStopped: set_error(ErrorCode::kPoolClosed, 0, "the pool was shut down"); break;
+        case runtime::Outcome::kOutOfMemory: set_error(ErrorCode::kOutOfMemory, ENOMEM, "hash"); break;
+        default: set_error(ErrorCode::kInternal, 0, "the hash function failed"); break;
+      }
     }
     result = Result<Digest>(std::move(error_));
   }

@@ -15,8 +15,9 @@ namespace {
 using runtime::Outcome;
 
 /// Why a stream ended without a digest.
-Error stream_error(Outcome outcome) {
+Error stream_error(Outcome outcome) noexcept {
   if (outcome == Outcome::kStopped) return {ErrorCode::kStopped, "stopped"};
+  if (outcome == Outcome::kOutOfMemory) return {ErrorCode::kOutOfMemory, "out of memory"};
   return {ErrorCode::kInternal, "the hash function failed"};
 }
 

@@ -74,7 +74,7 @@ class OperationBase : public Sink {
 template <class T>
 class OperationState : public OperationBase {
  public:
-  Result<T> result{Error(ErrorCode::kInternal, "the operation has not ended")};
+  Result<T> result{Error(ErrorCode::kInternal, "not ended")};  // short: no allocation
   virtual void request_stop() noexcept {}
   [[nodiscard]] virtual const Work* work() const noexcept { return nullptr; }
 };
@@ -142,8 +142,8 @@ class Operation {
       F fn;
       runtime::OperationState<T>* state;
     };
-    state_->ref();
     auto* call = new Call{std::move(fn), state_};
+    state_->ref();
     state_->on_done(
         [](void* context) noexcept {
           const std::unique_ptr<Call> owned(static_cast<Call*>(context));
