@@ -141,6 +141,7 @@ class MessageCore final : public Core {
     buffer.release();
     if (work_->outcome == Outcome::kValue) return digest_object(work_->digest, form_);
     if (work_->outcome == Outcome::kStopped) return stopped();
+    if (work_->outcome == Outcome::kOutOfMemory) return PyErr_NoMemory();
     PyErr_Format(PyExc_RuntimeError, "OpenSSL failed to compute %s", algorithm_.name());
     return nullptr;
   }

@@ -74,6 +74,14 @@ bool is_retryable(ErrorCode code) noexcept {
   }
 }
 
+Error::Error(ErrorCode c, const char* msg) noexcept : code(c) {
+  try {
+    message = msg;
+    if (backtrace_wanted()) backtrace = current_backtrace();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): the code says what to do
+  }
+}
+
 bool Error::backtrace_wanted() noexcept {
   static const bool wanted = [] {
     const char* value = std::getenv("OFFLOOP_BACKTRACE");

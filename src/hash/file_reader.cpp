@@ -194,35 +194,27 @@ bool FileJob::open() noexcept {
   return true;
 }
 
-namespace {
-
-/// "cannot read: Input/output error"; kOutOfMemory when there is no memory for the words.
-Error file_error(ErrorCode code, const char* what, const char* doing, const char* why, const std::string& path,
-                 int system = 0) noexcept {
-  try {
-    return Error(code, std::string(what) + doing + why, path, system);
-  } catch (const std::bad_alloc&) {
-    Error error;
-    error.code = ErrorCode::kOutOfMemory;
-    return error;
-  }
-}
-
-}  // namespace
-
 /// Ends the job before it has a stream, or with the stream's abort once it has one. The job may be gone afterwards.
 void FileJob::fail(int error, const char* doing) noexcept {
-  if (error == ENOMEM) {
-    error_ = file_error(ErrorCode::kOutOfMemory, "out of memory to ", doing, "", path_);
-  } else {
-    char why[128] = ": ";
-    std::strncat(why, std::strerror(error), sizeof why - 3);
-    error_ = file_error(ErrorCode::kIo, "cannot ", doing, why, path_, error);
-  }
+  set_error(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, error, doing);
   if (stream_ != nullptr) return stream_->abort();
   close_file();
   if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->left();
   ended(Result<Digest>(std::move(error_)));
+}
+
+/// The error with its words and the path, or without them where there is no memory for either.
+void FileJob::set_error(ErrorCode code, int error, const char* doing) noexcept {
+  error_.code = code;
+  error_.system = error;
+  try {
+    std::string message = doing;
+    if (code == ErrorCode::kIo) message = "cannot " + message + ": " + std::strerror(error);
+    if (code == ErrorCode::kOutOfMemory) message = "out of memory to " + message;
+    error_ = Error(code, std::move(message), path_, error);
+  } catch (const std::bad_alloc&) {
+    error_.message = "out of memory";  // short: no allocation
+  }
 }
 
 void FileJob::close_file() noexcept {
@@ -233,7 +225,7 @@ void FileJob::close_file() noexcept {
 bool FileJob::read_block() noexcept {
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
-    error_ = file_error(ErrorCode::kStopped, "stopped", "", "", path_);
+    set_error(ErrorCode::kStopped, 0, "stopped");
     stream_->abort();
     return false;
   }
@@ -289,11 +281,21 @@ void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
   Result<Digest> result(digest);
   if (outcome != runtime::Outcome::kValue) {
     if (error_.code == ErrorCode::kOk) {
-      const bool refused = outcome == runtime::Outcome::kStopped;  // by a pool that has ended, or could not be had
-      const bool pool = runtime::Pool::instance_if_started() != nullptr;
-      error_ = !refused ? file_error(ErrorCode::kInternal, "the hash function failed", "", "", path_)
-               : pool   ? file_error(ErrorCode::kPoolClosed, "the pool was shut down", "", "", path_)
-                        : file_error(ErrorCode::kOutOfMemory, "no worker thread could be started", "", "", path_);
+      switch (outcome) {
+        case runtime::Outcome::kStopped:  // refused by a pool that has ended, or could not be had
+          if (runtime::Pool::instance_if_started() != nullptr) {
+            set_error(ErrorCode::kPoolClosed, 0, "the pool was shut down");
+          } else {
+            set_error(ErrorCode::kOutOfMemory, ENOMEM, "start a worker thread");
+          }
+          break;
+        case runtime::Outcome::kOutOfMemory:
+          set_error(ErrorCode::kOutOfMemory, ENOMEM, "hash");
+          break;
+        default:
+          set_error(ErrorCode::kInternal, 0, "the hash function failed");
+          break;
+      }
     }
     result = Result<Digest>(std::move(error_));
   }

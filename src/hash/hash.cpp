@@ -15,10 +15,19 @@ namespace {
 
 using runtime::Outcome;
 
+Error self_test_failure() noexcept {
+  try {
+    return {ErrorCode::kInternal, self_test_error()};
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::kOutOfMemory, "out of memory"};
+  }
+}
+
 /// Why a stream ended without a digest.
-Error stream_error(Outcome outcome) {
+Error stream_error(Outcome outcome) noexcept {
   if (outcome == Outcome::kStopped) return {ErrorCode::kStopped, "stopped"};
-  if (!sha256_trusted()) return {ErrorCode::kInternal, self_test_error()};
+  if (outcome == Outcome::kOutOfMemory) return {ErrorCode::kOutOfMemory, "out of memory"};
+  if (!sha256_trusted()) return self_test_failure();
   return {ErrorCode::kInternal, "the hash function failed"};
 }
 

@@ -242,8 +242,9 @@ void FetchHashJob::on_end(Outcome outcome, const hash::Digest& digest) noexcept 
     return ended(Result<HashedBody>(std::move(body_)));
   }
   if (error_.code == ErrorCode::kOk) {
-    error_ = outcome == Outcome::kStopped ? Error(ErrorCode::kPoolClosed, "the pool was shut down")
-                                          : Error(ErrorCode::kInternal, "the hash function failed");
+    error_ = outcome == Outcome::kStopped       ? Error(ErrorCode::kPoolClosed, "the pool was shut down")
+             : outcome == Outcome::kOutOfMemory ? Error(ErrorCode::kOutOfMemory, "out of memory")
+                                                : Error(ErrorCode::kInternal, "the hash function failed");
   }
   finish(std::move(error_));
 }

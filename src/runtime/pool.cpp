@@ -281,6 +281,7 @@ void Quantum::flush() noexcept {
           worker_.stopped.add(1);
           break;
         case Outcome::kError:
+        case Outcome::kOutOfMemory:
           worker_.failed.add(1);
           break;
         default:

@@ -61,6 +61,8 @@ struct Error {
   std::string backtrace;  ///< where it was made, one frame a line; only with OFFLOOP_BACKTRACE=1 in the environment
 
   Error() = default;
+  /// For where nothing may be thrown: without memory for the words, the code alone is left.
+  Error(ErrorCode c, const char* msg) noexcept;
   Error(ErrorCode c, std::string msg, std::string ctx = {}, int sys = 0)
       : code(c), system(sys), message(std::move(msg)), context(std::move(ctx)) {
     if (backtrace_wanted()) backtrace = current_backtrace();

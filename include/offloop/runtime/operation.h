@@ -75,7 +75,7 @@ class OperationBase : public Sink {
 template <class T>
 class OperationState : public OperationBase {
  public:
-  Result<T> result{Error(ErrorCode::kInternal, "the operation has not ended")};
+  Result<T> result{Error(ErrorCode::kInternal, "not ended")};  // short: no allocation
   virtual void request_stop() noexcept {}
   [[nodiscard]] virtual const Work* work() const noexcept { return nullptr; }
 };

@@ -40,7 +40,7 @@ enum class Phase : std::uint8_t {
   kEnded     ///< published: the outcome stands, the sink has it or is about to
 };
 
-enum class Outcome : std::uint8_t { kNone, kValue, kError, kStopped };
+enum class Outcome : std::uint8_t { kNone, kValue, kError, kOutOfMemory, kStopped };
 
 /// Base of everything the pool runs. Not copyable; its owner keeps it alive until the sink has accepted it.
 struct Work : PortItem {

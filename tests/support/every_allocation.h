@@ -1,0 +1,90 @@
+// Runs an operation again and again, and lets another one of its allocations fail each time. Include in one file of a
+// test program (see failing_malloc.h).
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "offloop/base/result.h"
+#include "offloop/runtime/pool.h"
+#include "support/failing_malloc.h"
+
+namespace offloop::testing {
+
+/// How an operation ended: its digest in hexadecimal, or the name of its error.
+template <class Start>
+std::string outcome_of(Start start) {
+  try {
+    auto result = start().get();
+    if (!result.ok()) return error_code_name(result.error().code);
+    if constexpr (requires { result.value().digest; }) {
+      return result.value().digest.hex();
+    } else {
+      return result.value().hex();
+    }
+  } catch (const std::bad_alloc&) {  // thrown by the call itself: nothing was started
+    return "OutOfMemory";
+  }
+}
+
+/// Nobody allocates or frees any more. Frees of other threads come a moment after an operation's end.
+inline long live_at_rest() {
+  long before = -1;
+  for (int same = 0; same < 3;) {
+    const long now = g_malloc.live.load();
+    same = now == before ? same + 1 : 0;
+    before = now;
+    usleep(500);
+  }
+  return before;
+}
+
+/// Lets each allocation of `run` fail in turn. It gives `right` or "OutOfMemory", or one of `others`, and `right` again
+/// as soon as there is memory. Returns how many allocations there were.
+inline long sweep(const std::function<std::string()>& run, const std::string& right,
+                  const std::vector<std::string>& others, bool forever) {
+  const char* also = forever ? " and all after it" : "";
+  long n = 1;
+  for (long failed = 1; failed != 0 && n < 5000; ++n) {
+    g_malloc.arm(n, forever);
+    const std::string got = run();
+    failed = g_malloc.disarm();
+    EXPECT_TRUE(got == right || got == "OutOfMemory" || std::find(others.begin(), others.end(), got) != others.end())
+        << got << " at allocation " << n << also;
+    EXPECT_EQ(run(), right) << "after allocation " << n << also;
+    if (::testing::Test::HasFailure()) break;
+  }
+  EXPECT_LT(n, 5000);
+  return n - 2;
+}
+
+/// The same, once and from each on, as often as it takes to see that nothing is lost: what threads and libraries make
+/// once and keep ends, a leak goes on.
+inline void fail_every_allocation(const std::function<std::string()>& run, const std::string& right,
+                                  const std::vector<std::string>& others = {}) {
+  if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
+  runtime::PoolOptions one;
+  one.threads = 1;
+  ASSERT_TRUE(runtime::Pool::configure(one).ok());
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(run(), right);
+  for (const bool forever : {false, true}) {
+    long before = 0;
+    long after = live_at_rest();
+    for (int round = 0; round == 0 || after > before; ++round) {
+      ASSERT_LT(round, 12) << "memory is lost" << (forever ? " when all allocations fail" : "");
+      const long allocations = sweep(run, right, others, forever);
+      if (::testing::Test::HasFailure()) return;
+      EXPECT_GT(allocations, 0);
+      before = after;
+      after = live_at_rest();
+    }
+  }
+}
+
+}  // namespace offloop::testing
