@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import offloop
 from offloop.cli.in_order import InOrder
 from offloop.cli.listing import MAX_LINE_BYTES
 from offloop.cli.record import Record
@@ -474,6 +475,7 @@ def test_the_doctor_finds_this_installation_well() -> None:
     assert [check for check in report["checks"] if not check["ok"]] == []
     assert (done.returncode, report["ok"]) == (0, True)
     assert {"versions", "machine", "native", "extras"} <= set(report)
+    assert set(report["native"]) == set(re.findall(r"``([a-z_]+)``", offloop.build_info.__doc__ or ""))
     for_people = subprocess.run(
         [sys.executable, "-m", "offloop", "doctor"], capture_output=True, text=True, env=ENVIRONMENT, check=False
     )
