@@ -3,15 +3,16 @@
 //
 // The native variant of `offloop fetch`: the same core, no Python in front. "-" reads URLs from standard input, one a
 // line.
+#include <charconv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "offloop/pipeline/fetch_hash.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr int kExitOk = 0;
 constexpr int kExitSomeFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitOutputFailed = 4;
 
 int usage() {
   std::fputs("usage: offloop-native-fetch [--max-concurrent N] [--timeout SECONDS] URL... | -\n", stderr);
@@ -44,11 +46,13 @@ class Run {
     return failed_ == 0;
   }
 
-  void print(double seconds) const {
+  /// False when standard output could not be written.
+  bool print(double seconds) const {
     for (const std::string& line : lines_) std::fputs(line.c_str(), stdout);
     std::fprintf(stderr, "%zu URLs, %zu failed, %.1f MB in %.2f s: %.0f URLs/s, %.1f MB/s\n", urls_.size(), failed_,
                  static_cast<double>(bytes_) / 1e6, seconds, static_cast<double>(urls_.size()) / seconds,
                  static_cast<double>(bytes_) / 1e6 / seconds);
+    return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   }
 
  private:
@@ -79,18 +83,24 @@ class Run {
   std::uint64_t bytes_ = 0;
 };
 
+template <typename Number>
+bool parse(std::string_view text, Number& number) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && rest == text.data() + text.size();
+}
+
 bool parse_arguments(int argc, char** argv, offloop::fetch::FetcherOptions& options, std::vector<std::string>& urls) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument == "--max-concurrent" && i + 1 < argc) {
-      options.max_concurrent = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
+      if (!parse(argv[++i], options.max_concurrent)) return false;
     } else if (argument == "--timeout" && i + 1 < argc) {
-      options.timeout_s = std::strtod(argv[++i], nullptr);
+      if (!parse(argv[++i], options.timeout_s)) return false;
     } else if (argument == "-") {
       for (std::string line; std::getline(std::cin, line);) {
         if (!line.empty()) urls.push_back(line);
       }
-    } else if (argument.starts_with("--")) {
+    } else if (argument.starts_with("-")) {
       return false;
     } else {
       urls.push_back(argument);
@@ -114,6 +124,9 @@ int main(int argc, char** argv) {
   Run run(*fetcher.value(), std::move(urls));
   const auto start = std::chrono::steady_clock::now();
   const bool all_ok = run.fetch_all();
-  run.print(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (!run.print(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count())) {
+    std::perror("offloop-native-fetch: cannot write the output");
+    return kExitOutputFailed;
+  }
   return all_ok ? kExitOk : kExitSomeFailed;
 }

@@ -20,6 +20,7 @@ namespace {
 constexpr int kExitOk = 0;
 constexpr int kExitSomeFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitOutputFailed = 4;
 
 /// Files in flight: enough to fill the lanes of many workers, few enough to keep descriptors and blocks bounded.
 constexpr std::size_t kMaxFilesInFlight = 64;
@@ -72,6 +73,10 @@ int hash_files(int n, char** paths) {
     in_flight.push_back({paths[i], offloop::hash::file_digest(paths[i])});
   }
   for (FileInFlight& file : in_flight) all_ok &= report(file);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::perror("offloop-native-hash: cannot write the output");
+    return kExitOutputFailed;
+  }
   return all_ok ? kExitOk : kExitSomeFailed;
 }
 

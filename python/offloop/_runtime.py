@@ -40,8 +40,9 @@ def configure(
 def build_info() -> dict[str, Any]:
     """What was built and what was found on this machine.
 
-    ``cpu``, ``cpu_features``, ``kernels`` (which SHA-256 kernels run how many streams), ``cpu_mode`` and
-    ``cpu_problem`` (``OFFLOOP_CPU``), ``default_threads``, ``openssl``, ``compiler``, ``abi``, ``counters``.
+    ``cpu``, ``cpu_features``, ``rates`` (the table of speeds that chooses), ``kernels`` (which SHA-256 kernels run how
+    many streams), ``cpu_mode`` and ``cpu_problem`` (``OFFLOOP_CPU``), ``default_threads``, ``openssl``, ``compiler``,
+    ``abi``, ``counters``.
     """
     return _core.build_info()
 

@@ -213,7 +213,7 @@ class TooManyRedirectsError(FetchError):
 
 
 class IncompleteBodyError(FetchError):
-    """Raised when the connection ended before the announced length or the last chunk.
+    """Raised when the connection ended within the head, before the announced length, or before the last chunk.
 
     What came is discarded. Retry: it is usually a restart or an overload at the other end.
     """
@@ -223,7 +223,7 @@ class IncompleteBodyError(FetchError):
 
 
 class ContentDecodingError(FetchError):
-    """Raised when a compressed body is broken (``Content-Encoding`` and content disagree, or a checksum is wrong).
+    """Raised when a compressed body is broken, cut short or followed by other bytes, or its coding is not known.
 
     Fetch with ``decompress=False`` to see the bytes as sent.
     """

@@ -76,11 +76,15 @@ def compute_sha256(data: Buffer, report_progress: bool = False) -> str:
     :param report_progress: write to stderr what is being done: "Processing N byte payload..." first for payloads over
         1,000,000 bytes, and "SHA-256 computed in ..." at the end.
     :raises TypeError: ``data`` is not bytes-like.
+    :raises BufferError: ``data`` is not C-contiguous (or ValueError: the exporter chooses).
     """
     if not report_progress:
         return _core.compute_sha256(data)
-    with memoryview(data) as view:
-        size = view.nbytes
+    try:
+        with memoryview(data) as view:
+            size = view.nbytes
+    except TypeError:
+        size = 0  # what is refused below, in the words that all functions have
     if size > _PROGRESS_BYTES:
         print(f"Processing {size} byte payload...", file=sys.stderr)
     started = time.perf_counter()

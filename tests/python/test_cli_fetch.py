@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import offloop
 from offloop.cli.in_order import InOrder
 from offloop.cli.listing import MAX_LINE_BYTES
 from offloop.cli.record import Record
@@ -180,10 +183,28 @@ def test_quiet_prints_nothing_but_what_was_asked_for(origin: Origin) -> None:
 def test_a_terminal_gets_a_progress_bar_and_a_pipe_does_not(origin: Origin) -> None:
     url = origin.url("/slow?seconds=0.3")
     assert "/s" not in fetch("--json", url).stderr.splitlines()[0].split(";")[0]
+    assert b"0/1" in on_a_terminal("--json", url, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--sums", "-"]], ids=" ".join)
+def test_on_one_terminal_no_bar_is_drawn_across_the_lines(origin: Origin, option: list[str]) -> None:
+    seen = on_a_terminal(*option, origin.url("/slow?seconds=0.3&bytes=10"))
+    assert b"\x1b" not in seen
+    assert body_sha256(10).encode() in seen.splitlines()[0]
+
+
+def test_a_narrow_table_says_where_the_whole_digests_are(origin: Origin) -> None:
+    seen = on_a_terminal(origin.url("/bytes/1000"))
+    assert body_sha256(1000)[:16].encode() + b"..." in seen
+    assert b"whole digests: --json, --sums -" in seen
+
+
+def on_a_terminal(*arguments: str, stdout: int | None = None) -> bytes:
+    """What a terminal of 120 columns gets of a run that ends well: standard error, and standard output if not given."""
     leader, follower = pty.openpty()
     program = subprocess.Popen(
-        [*FETCH, "--json", url],
-        stdout=subprocess.DEVNULL,
+        [*FETCH, *arguments],
+        stdout=follower if stdout is None else stdout,
         stderr=follower,
         env={**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "120"},
     )
@@ -197,7 +218,7 @@ def test_a_terminal_gets_a_progress_bar_and_a_pipe_does_not(origin: Origin) -> N
     finally:
         os.close(leader)
     assert program.wait(60) == 0
-    assert b"0/1" in seen
+    return seen
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
@@ -273,6 +294,21 @@ def test_an_untrusted_certificate_is_refused_unless_it_is_given() -> None:
         assert records(fetch("--json", url))[0]["error"] == "TLSError"
         assert records(fetch("--json", "--ca-file", origin.ca_file or "", url))[0]["sha256"] == body_sha256(1000)
         assert records(fetch("--json", "--no-verify-tls", url))[0]["ok"]
+
+
+def test_every_option_of_the_fetcher_has_its_name_here_as_well() -> None:
+    from offloop.cli.fetch import command
+    from offloop.fetch import Fetcher
+
+    names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    options = {"--" + name.replace("_", "-") for name in inspect.signature(Fetcher).parameters}
+    assert options - names == set()
+
+
+def test_a_status_is_a_failure_unless_that_is_turned_off(origin: Origin) -> None:
+    done = fetch("--json", "--no-fail-on-status", origin.url("/status/404"))
+    (record,) = records(done)
+    assert (record["ok"], record["status"], len(record["sha256"]), done.returncode) == (True, 404, 64, 0)
 
 
 def test_headers_and_the_name_of_the_client_are_sent(origin: Origin) -> None:
@@ -439,11 +475,14 @@ def test_the_doctor_finds_this_installation_well() -> None:
     assert [check for check in report["checks"] if not check["ok"]] == []
     assert (done.returncode, report["ok"]) == (0, True)
     assert {"versions", "machine", "native", "extras"} <= set(report)
+    assert set(report["native"]) == set(re.findall(r"``([a-z_]+)``", offloop.build_info.__doc__ or ""))
     for_people = subprocess.run(
         [sys.executable, "-m", "offloop", "doctor"], capture_output=True, text=True, env=ENVIRONMENT, check=False
     )
     assert for_people.returncode == 0
     assert "everything works" in for_people.stdout
+    # No CPU has the kernels of both architectures: what was not run must not look as if it had passed.
+    assert {"ok", "skipped"} == set(re.findall(r"(?m)^  (\w+) +hash with OFFLOOP_CPU=", for_people.stdout))
 
 
 def test_the_doctor_reports_what_is_broken() -> None:

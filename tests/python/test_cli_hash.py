@@ -75,7 +75,9 @@ def folder(tmp_path: Path) -> Path:
 # --- printing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [[], ["--tag"], ["-z"], ["-b"], ["--tag", "-z"], ["-t"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [[], ["--tag"], ["-z"], ["-b"], ["--tag", "-z"], ["-t"], ["-tb"], ["-bt"]], ids=" ".join
+)
 def test_digests_are_printed_as_sha256sum_prints_them(folder: Path, options: list[str]) -> None:
     arguments = [*options, "--", *NAMES, "large"]
     assert_the_same(offloop_hash(*arguments, cwd=folder), sha256sum(*arguments, cwd=folder))
@@ -272,7 +274,8 @@ def test_json_of_a_check_says_what_was_expected_and_what_came(listed: Path) -> N
         (["--quiet", "plain"], "the --quiet option is meaningful only when verifying checksums"),
         (["--strict", "plain"], "the --strict option is meaningful only when verifying checksums"),
         (["--json", "--tag", "plain"], "--json and --tag are two formats"),
-        (["-b", "-t", "plain"], "--text and --binary contradict each other"),
+        (["-c", "-b", "plain"], "the --binary and --text options are meaningless when verifying checksums"),
+        (["-c", "-t", "plain"], "the --binary and --text options are meaningless when verifying checksums"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2_and_says_why(folder: Path, arguments: list[str], words: str) -> None:
@@ -311,6 +314,23 @@ def test_a_reader_that_leaves_ends_the_program_without_a_word(folder: Path) -> N
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (4, b"")
+
+
+CLOSED = [
+    (">&-", ["plain"], 4, b"", b"offloop hash: cannot write the output: Bad file descriptor\n"),
+    ("<&-", ["-", "plain"], 1, b"plain", b"offloop hash: -: Bad file descriptor\n"),
+    ("2>&-", ["missing", "plain"], 1, b"plain", b""),
+]
+
+
+@pytest.mark.parametrize(("closed", "names", "code", "said", "complaint"), CLOSED, ids=[case[0] for case in CLOSED])
+def test_a_stream_that_the_caller_closed_is_not_taken_for_another_file(
+    folder: Path, closed: str, names: list[str], code: int, said: bytes, complaint: bytes
+) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "offloop", "hash", *names]
+    done = subprocess.run(command, cwd=folder, capture_output=True, env=ENVIRONMENT, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, complaint)
+    assert [line.split(b"  ", 1)[1] for line in done.stdout.splitlines()] == ([said] if said else [])
 
 
 def test_ctrl_c_is_exit_code_130_even_while_standard_input_is_awaited(folder: Path) -> None:

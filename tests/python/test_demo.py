@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from offloop.testing import find_nginx
+from offloop.testing import body_bytes, find_nginx, png_image
 
 DEMO = [sys.executable, "-m", "offloop.testing.demo"]
 
@@ -57,6 +59,31 @@ def test_the_demo_shows_each_failure(shown: str, url: str) -> None:
 def test_the_demo_shows_the_digests_of_what_came(shown: str) -> None:
     for size in ("10000000", "100000000", "5000", "16"):
         assert re.search(rf"[│ ]{size} [│ ]+[0-9a-f]{{64}}", shown), f"no row of {size} bytes with a digest"
+
+
+def test_without_nginx_and_on_a_narrow_terminal_everything_is_shown_as_well() -> None:
+    without = "import sys; from offloop.testing import demo; demo.find_nginx = lambda: None; sys.exit(demo.main())"
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb"}
+    program = subprocess.Popen([sys.executable, "-c", without], stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    seen = b""
+    try:
+        while piece := os.read(leader, 4096):
+            seen += piece
+    except OSError:  # how a terminal says that nobody holds the other end any more
+        pass
+    finally:
+        os.close(leader)
+    assert program.wait(55) == 0, seen.decode()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode())
+    assert "every digest is hashlib's, every failure is of its class" in shown
+    columns = [line.split("│")[1:4] for line in shown.splitlines() if line.startswith("│") and line.endswith("│")]
+    urls, answers = ("".join(column[at].strip() for column in columns) for at in (0, 2))
+    for route, body in (("/image.png", png_image()), ("/slow?seconds=0.5&bytes=16", body_bytes(16))):
+        assert route in urls
+        assert hashlib.sha256(body).hexdigest() in answers
+    assert "HTTPstatus500" in answers.replace(" ", "")  # the end of a message, not only its beginning
 
 
 def test_the_demo_shows_throughput_and_the_asyncio_variant(shown: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import shutil
 import subprocess
@@ -51,6 +52,14 @@ def test_an_example_runs_and_says_what_it_should(path: Path, tmp_path: Path) -> 
 def test_every_example_is_in_the_list_of_examples() -> None:
     listed = re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "examples" / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == [path.name for path in EXAMPLES] == sorted(WORDS)
+
+
+def test_the_page_of_errors_names_every_class_and_no_other() -> None:
+    from offloop import errors
+
+    page = (ROOT / "docs" / "errors.md").read_text()
+    named = {name for name in re.findall(r"`(\w+Error)`", page) if not hasattr(builtins, name)}
+    assert named == set(errors.__all__)
 
 
 def test_the_readme_has_examples() -> None:

@@ -320,7 +320,7 @@ def test_progress_goes_to_stderr_with_a_first_line_only_for_large_payloads(capsy
 @pytest.mark.parametrize("report_progress", [False, True])
 @pytest.mark.parametrize("wrong", ["text", [1, 2], None, 3, 1.5])
 def test_compute_sha256_refuses_what_is_not_bytes_like(wrong: Any, report_progress: bool) -> None:
-    with pytest.raises(TypeError, match="bytes"):
+    with pytest.raises(TypeError, match="data must be a bytes-like object"):
         offloop.compute_sha256(wrong, report_progress)
 
 

@@ -28,11 +28,17 @@ CPU_MODES = ("portable", "shani1", "shani", "avx2", "avx512", "neon", "armv8")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part of the self-test; `problem` is empty when it passed, `seen` says what was tried."""
+    """One part of the self-test; `problem` is empty when it passed, `seen` says what was tried, or why nothing was."""
 
     name: str
     seen: str = ""
     problem: str = ""
+    skipped: bool = False
+
+    @property
+    def word(self) -> str:
+        """The verdict."""
+        return "FAILED" if self.problem else "skipped" if self.skipped else "ok"
 
 
 class _Skipped(Exception):
@@ -58,7 +64,13 @@ def command(as_json: bool) -> int:
         report = {
             **facts,
             "checks": [
-                {"name": check.name, "ok": not check.problem, "detail": check.problem or check.seen} for check in checks
+                {
+                    "name": check.name,
+                    "ok": not check.problem,
+                    "skipped": check.skipped,
+                    "detail": check.problem or check.seen,
+                }
+                for check in checks
             ],
             "ok": good,
         }
@@ -76,7 +88,7 @@ def _print(facts: dict[str, Any], checks: list[Check], good: bool) -> None:
             print(f"  {name:<20} " + f"\n  {'':<20} ".join(map(str, lines)))
     print("self-test")
     for check in checks:
-        print(f"  {'FAILED' if check.problem else 'ok':<7} {check.name}: {check.problem or check.seen}")
+        print(f"  {check.word:<7} {check.name}: {check.problem or check.seen}")
     print("everything works" if good else "something is broken: please report it with the lines above")
 
 
@@ -180,7 +192,7 @@ def _run_check(name: str, test: Callable[[], str]) -> Check:
     try:
         return Check(name, seen=test())
     except _Skipped as skipped:
-        return Check(name, seen=f"skipped: {skipped}")
+        return Check(name, seen=str(skipped), skipped=True)
     except Exception as error:  # whatever a broken installation raises is the finding
         return Check(name, problem=f"{type(error).__name__}: {error}")
 

@@ -42,12 +42,15 @@ _READY_AHEAD = 64
 @click.option("--low-speed-time", type=click.IntRange(min=0), help="... for so many seconds is a timeout; 0: never.")
 @click.option("--max-redirects", type=click.IntRange(min=0), help="Redirects to follow.")
 @click.option("--max-body", type=ByteSize(), help="Decoded bytes of one body, e.g. 100MB.")
+@click.option("--fail-on-status/--no-fail-on-status", default=None, help="A status of 400 or above fails (default).")
 @click.option("--verify-tls/--no-verify-tls", default=None, help="Verify certificates (default).")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="PEM file of the authorities to trust.")
 @click.option("--decompress/--no-decompress", default=None, help="Decode gzip, br and zstd (default).")
 @click.option("--http2/--no-http2", default=None, help="Offer HTTP/2 on https.")
 @click.option("--user-agent", metavar="TEXT", help="Say who you are.")
-@click.option("--header", "headers", multiple=True, type=Header(), help="Send with every request; repeatable.")
+@click.option(
+    "--header", "--headers", "headers", multiple=True, type=Header(), help="Send with every request; repeatable."
+)
 @click.option("--env-proxy/--no-env-proxy", default=None, help="Honour http_proxy and its kin (default).")
 @click.option("--addresses", type=click.Choice(["allow_all", "public_only"]), help="Refuse private addresses?")
 @click.option("--allow-cidrs", multiple=True, metavar="NETWORK", help="Allow it in any case; repeatable.")
@@ -137,7 +140,9 @@ async def _run(plan: _Plan, batches: Any, output: Any) -> None:
         async with fetcher:
             window = plan.fetcher_options["max_concurrent"] + _READY_AHEAD
             engine = FetchEngine(fetcher, ordered.push, window, seen)
-            if plan.quiet or not sys.stderr.isatty():
+            # On one terminal the bar would be drawn across the lines.
+            lines_on_terminal = not plan.table and sys.stdout.isatty()
+            if plan.quiet or lines_on_terminal or not sys.stderr.isatty():
                 await engine.run(batches)
             else:
                 from offloop.cli.fetch_screen import ProgressBar

@@ -85,6 +85,8 @@ def print_table(tally: Tally) -> None:
     hidden = tally.done - len(tally.rows) - len(tally.more_failures)
     if hidden > 0:
         console.print(Text(f"... and {hidden} more (--json and --sums have them all)"))
+    if not whole and tally.ok:
+        console.print(Text(f"whole digests: --json, --sums -, or {_WHOLE_DIGEST_WIDTH} columns"))
 
 
 def _cells(record: Record, *, whole_digest: bool) -> list[Text]:

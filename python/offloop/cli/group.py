@@ -74,6 +74,7 @@ def group() -> None:
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command line to its end; never raises, and answers SIGINT with exit code 130."""
     program = "offloop"
+    _stand_in_for_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = f"{program} {given[0]}" if given and given[0] in COMMANDS else program
     try:
@@ -102,6 +103,21 @@ def run(arguments: Sequence[str] | None) -> int:
         _drop_output()
         _say(f"{command}: cannot write the output: {error.strerror or error}")
         return exit_codes.OUTPUT_FAILED
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Occupy descriptors 0 to 2 where the caller closed them (``>&-``), or the next file opened gets the number.
+
+    Reading and writing then fail as they do on a closed descriptor; what is said on standard error goes nowhere.
+    """
+    for fd, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, flags)  # gets the lowest free number, which is this one
+    # None is what Python puts there for a closed one.
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # lives as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _say(line: str) -> None:

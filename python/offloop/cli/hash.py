@@ -9,7 +9,7 @@ import click
 from offloop.cli import exit_codes
 
 _ONLY_WHEN_CHECKING = {"ignore_missing": "--ignore-missing", "strict": "--strict"}
-_ONLY_WHEN_WRITING = {"tag": "--tag", "binary": "--binary", "recursive": "--recursive"}
+_ONLY_WHEN_WRITING = {"tag": "--tag", "recursive": "--recursive"}
 
 
 @click.command(
@@ -21,8 +21,8 @@ _ONLY_WHEN_WRITING = {"tag": "--tag", "binary": "--binary", "recursive": "--recu
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED, metavar="[PATH]...")
 @click.option("-a", "--algorithm", default="sha256", show_default=True, help="A name that hashlib knows as well.")
 @click.option("-c", "--check", is_flag=True, help="Read digests from the PATHs and check the files they name.")
-@click.option("-b", "--binary", is_flag=True, help="Mark names with an asterisk. Nothing else changes.")
-@click.option("-t", "--text", is_flag=True, help="Do not mark names with an asterisk (default).")
+@click.option("-b", "--binary", "mark", flag_value="binary", help="Mark names with an asterisk, nothing else.")
+@click.option("-t", "--text", "mark", flag_value="text", help="Do not mark names with an asterisk (default).")
 @click.option("--tag", is_flag=True, help="Write lines of the form SHA256 (NAME) = HASH.")
 @click.option(
     "-z", "--zero", is_flag=True, help="End lines with NUL and escape nothing; with --check, read such lines."
@@ -40,7 +40,7 @@ def command(
     check: bool,
     zero: bool,
     as_json: bool,
-    text: bool,
+    mark: str | None,
     verbosity: str | None,
     **flags: bool,
 ) -> int:
@@ -49,9 +49,9 @@ def command(
     Without a PATH, or where PATH is -, standard input is read. A file that cannot be read is reported on standard error
     and makes the exit code 1; the others are hashed all the same.
 
-    Of --quiet, --status and --warn the last one given counts.
+    Of --quiet, --status and --warn the last one given counts, and of --binary and --text.
     """
-    _refuse_what_does_not_fit(check, zero, as_json, text, verbosity, flags)
+    _refuse_what_does_not_fit(check, zero, as_json, mark, verbosity, flags)
     _refuse_unknown_algorithm(algorithm)
     if check:
         from offloop.cli.hash_check import CheckOptions, check_files
@@ -77,7 +77,7 @@ def command(
             algorithm=algorithm,
             tag=flags["tag"],
             zero=zero,
-            binary=flags["binary"],
+            binary=mark == "binary",
             recursive=flags["recursive"],
             as_json=as_json,
         ),
@@ -85,9 +85,11 @@ def command(
 
 
 def _refuse_what_does_not_fit(
-    check: bool, zero: bool, as_json: bool, text: bool, verbosity: str | None, flags: dict[str, bool]
+    check: bool, zero: bool, as_json: bool, mark: str | None, verbosity: str | None, flags: dict[str, bool]
 ) -> None:
     if check:
+        if mark:
+            raise click.UsageError("the --binary and --text options are meaningless when verifying checksums")
         for name, option in _ONLY_WHEN_WRITING.items():
             if flags[name]:
                 raise click.UsageError(f"the {option} option is meaningless when verifying checksums")
@@ -96,11 +98,9 @@ def _refuse_what_does_not_fit(
         for option in [*given, *([f"--{verbosity}"] if verbosity else [])]:
             raise click.UsageError(f"the {option} option is meaningful only when verifying checksums")
     if as_json and not check:
-        for clashes, option in ((flags["tag"], "--tag"), (zero, "--zero"), (flags["binary"], "--binary")):
+        for clashes, option in ((flags["tag"], "--tag"), (zero, "--zero"), (mark == "binary", "--binary")):
             if clashes:
                 raise click.UsageError(f"--json and {option} are two formats, expected one of them")
-    if text and flags["binary"]:
-        raise click.UsageError("--text and --binary contradict each other, expected one of them")
 
 
 def _refuse_unknown_algorithm(algorithm: str) -> None:

@@ -1,0 +1,92 @@
+"""The native programs that the package ships, as their users run them, beside the same commands of Python."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import offloop
+from offloop.testing import Origin, body_sha256
+
+FETCH = Path(offloop.__file__).parent / "bin" / "offloop-native-fetch"
+HASH = FETCH.with_name("offloop-native-hash")
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> Completed:
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, errors="surrogateescape", timeout=60, cwd=cwd, check=False
+    )
+
+
+def test_it_fetches_and_hashes_what_offloop_fetch_does(origin: Origin) -> None:
+    sizes = (0, 1, 1000, 300_000, 5_000_000)
+    urls = [origin.url(f"/bytes/{size}?seed=native") for size in sizes] + [origin.url("/gzip/100000?seed=native")]
+    done = run(FETCH, "--max-concurrent", "3", "--timeout", "30.5", *urls)
+    expected = [body_sha256(size, "native") for size in (*sizes, 100_000)]
+    assert done.stdout == "".join(f"{digest}  {url}\n" for url, digest in zip(urls, expected, strict=True))
+    assert done.returncode == 0
+    assert done.stdout == run(sys.executable, "-m", "offloop", "fetch", "--sums", "-", *urls).stdout
+
+
+def test_urls_may_come_from_a_pipe_and_a_failure_is_told_and_is_exit_code_1(origin: Origin) -> None:
+    good, bad = origin.url("/bytes/10"), origin.url("/status/404")
+    done = run(FETCH, "-", stdin=f"{good}\n\n{bad}\nnonsense\n")
+    assert (done.returncode, done.stdout) == (1, f"{body_sha256(10)}  {good}\n")
+    assert f"offloop-native-fetch: {bad}: HTTP status 404" in done.stderr
+    assert "offloop-native-fetch: nonsense: URL must start with http:// or https://" in done.stderr
+    assert "3 URLs, 2 failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--max-concurrent", "5x"],
+        ["--max-concurrent", "0"],
+        ["--max-concurrent", "-1"],
+        ["--timeout", "soon"],
+        ["--timeout", "nan"],
+        ["--timeout"],
+        ["--no-such-option"],
+        ["-x"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_exit_code_2_and_fetches_nothing(origin: Origin, arguments: list[str]) -> None:
+    before = origin.stats().requests
+    done = run(FETCH, *arguments, *([origin.url("/")] if len(arguments) > 1 else []))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+    assert origin.stats().requests == before
+
+
+def test_it_hashes_files_as_offloop_hash_does(tmp_path: Path) -> None:
+    names = ["plain", "new\nline", "back\\slash", "carriage\rreturn"]
+    for name in names:
+        (tmp_path / name).write_text(name * 10_000)
+    done = run(HASH, *names, "missing", cwd=tmp_path)
+    assert done.stdout == run(sys.executable, "-m", "offloop", "hash", *names, cwd=tmp_path).stdout
+    assert done.returncode == 1
+    assert re.fullmatch(r"offloop-native-hash: missing: .*No such file or directory\n", done.stderr)
+
+
+def test_it_checks_the_payloads_that_it_measures() -> None:
+    done = run(HASH, "--random", "50", "1000")
+    assert done.returncode == 0
+    assert re.fullmatch(r"50 payloads of 1000 bytes in [0-9.]+ s: \d+ hashes/s, [0-9.]+ GB/s\n", done.stdout)
+    assert run(HASH, "--random", "many", "1000").returncode == 2
+
+
+def test_output_that_cannot_be_written_is_exit_code_4(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for command in ([FETCH, origin.url("/")], [HASH, tmp_path / "file"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.returncode == 4
+        assert "cannot write the output: No space left on device" in done.stderr
