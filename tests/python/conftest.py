@@ -144,7 +144,9 @@ def live_counts() -> dict[str, int] | None:
         **native,
         "descriptors": len(os.listdir("/proc/self/fd")),
         "Python's threads": threading.active_count(),
-        "native threads": sum(not name.startswith(LASTING_THREADS) for name in thread_names()),
+        "native threads": sum(
+            name.startswith("offloop-") and not name.startswith(LASTING_THREADS) for name in thread_names()
+        ),
     }
 
 
