@@ -299,7 +299,6 @@ PyGetSetDef g_operation_attributes[] = {{"_asyncio_future_blocking", get_blockin
                                         {"_source_traceback", get_none, nullptr, nullptr, nullptr},
                                         {"_log_traceback", get_log_traceback, set_log_traceback, nullptr, nullptr},
                                         {"cr_running", get_false, nullptr, nullptr, nullptr},
-                                        {"cr_await", get_none, nullptr, nullptr, nullptr},
                                         {"cr_frame", get_none, nullptr, nullptr, nullptr},
                                         {"cr_code", get_none, nullptr, nullptr, nullptr},
                                         {"__name__", get_name, nullptr, nullptr, nullptr},

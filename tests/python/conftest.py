@@ -79,8 +79,19 @@ def new_runner(kind: str) -> asyncio.Runner:
             pytest.skip("uvloop is not installed")
         return asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=False)
     if kind in ("eager", "pytask"):
-        return asyncio.Runner(loop_factory=lambda: with_tasks(kind), debug=False)
+        runner = PythonTasks if kind == "pytask" and sys.version_info >= (3, 14) else asyncio.Runner
+        return runner(loop_factory=lambda: with_tasks(kind), debug=False)
     return asyncio.Runner(debug=kind == "debug")
+
+
+class PythonTasks(asyncio.Runner):
+    """While it runs, current_task() is the one that knows Python-level tasks; since 3.14 the C one knows its own only."""
+
+    def run(self, coro: Coroutine[Any, Any, Any], *, context: Any = None) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (asyncio, asyncio.tasks):
+                patch.setattr(module, "current_task", asyncio.tasks._py_current_task)  # type: ignore[attr-defined]
+            return super().run(coro, context=context)
 
 
 def with_tasks(kind: str) -> asyncio.AbstractEventLoop:
