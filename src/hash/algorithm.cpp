@@ -4,9 +4,9 @@
 
 #include <atomic>
 #include <cstring>
-#include <mutex>
 
 #include "offloop/hash/digest.h"
+#include "offloop/runtime/fork.h"
 #include "offloop/runtime/pool.h"
 
 namespace offloop::hash {
@@ -43,21 +43,29 @@ struct Table {
 
 /// Made once, never freed. OpenSSL is initialised before our exit handler is registered, so that the handler runs
 /// first: a worker inside EVP while OpenSSL cleans up crashes the process.
+std::atomic<const Table*> g_table{nullptr};
+std::atomic<std::uint32_t> g_table_lock{0};  // no std::once_flag: a fork can leave that half done for ever
+
+const Table* make_table() {
+  OPENSSL_init_crypto(OPENSSL_INIT_ADD_ALL_DIGESTS, nullptr);
+  runtime::Pool::shutdown_at_exit();
+  auto* table = new Table;
+  for (unsigned i = 0; i < kCount; ++i) {
+    EVP_MD* method = EVP_MD_fetch(nullptr, kNames[i].openssl, nullptr);
+    table->entries[i] = method == nullptr
+                            ? nullptr
+                            : new Algorithm(kNames[i].ours, static_cast<unsigned>(EVP_MD_get_size(method)), method);
+  }
+  return table;
+}
+
 const Table& table() {
-  static std::once_flag once;
-  static const Table* made = nullptr;
-  std::call_once(once, [] {
-    OPENSSL_init_crypto(OPENSSL_INIT_ADD_ALL_DIGESTS, nullptr);
-    runtime::Pool::shutdown_at_exit();
-    auto* fresh = new Table;
-    for (unsigned i = 0; i < kCount; ++i) {
-      EVP_MD* method = EVP_MD_fetch(nullptr, kNames[i].openssl, nullptr);
-      fresh->entries[i] = method == nullptr
-                              ? nullptr
-                              : new Algorithm(kNames[i].ours, static_cast<unsigned>(EVP_MD_get_size(method)), method);
-    }
-    made = fresh;
-  });
+  const Table* made = g_table.load(std::memory_order_acquire);
+  if (made == nullptr) {
+    const runtime::ForkLock lock(g_table_lock);
+    made = g_table.load(std::memory_order_relaxed);
+    if (made == nullptr) g_table.store(made = make_table(), std::memory_order_release);
+  }
   return *made;
 }
 

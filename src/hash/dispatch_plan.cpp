@@ -2,11 +2,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <type_traits>
 
 #include "hash/dispatch.h"
 #include "hash/self_test.h"
 #include "offloop/hash/cpu.h"
+#include "offloop/runtime/fork.h"
 
 namespace offloop::hash {
 namespace {
@@ -185,9 +187,22 @@ Choice make_choice(const char* text) noexcept {
 
 static_assert(std::is_trivially_destructible_v<Choice>, "it lives in static storage");
 
+// By hand instead of a function's static: a fork can leave the lock of its first use locked for ever.
+namespace {
+alignas(Choice) unsigned char g_choice[sizeof(Choice)];
+std::atomic<bool> g_chosen{false};
+std::atomic<std::uint32_t> g_choice_lock{0};
+}  // namespace
+
 const Choice& cpu_choice() noexcept {
-  static const Choice choice = make_choice(std::getenv("OFFLOOP_CPU"));
-  return choice;
+  if (!g_chosen.load(std::memory_order_acquire)) {
+    const runtime::ForkLock lock(g_choice_lock);
+    if (!g_chosen.load(std::memory_order_relaxed)) {
+      new (g_choice) Choice(make_choice(std::getenv("OFFLOOP_CPU")));
+      g_chosen.store(true, std::memory_order_release);
+    }
+  }
+  return *std::launder(reinterpret_cast<const Choice*>(g_choice));
 }
 
 const Plan& current_plan() noexcept {

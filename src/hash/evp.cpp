@@ -20,7 +20,7 @@ constexpr std::size_t kQuantumBytes = 256 * 1024;
 
 class EvpGroup final : public runtime::Group {
  public:
-  EvpGroup() noexcept : Group("evp", 1) {}
+  constexpr EvpGroup() noexcept : Group("evp", 1) {}
   ~EvpGroup() = default;
 
   void run(runtime::Quantum& q) noexcept override {
@@ -69,12 +69,12 @@ class EvpGroup final : public runtime::Group {
   }
 };
 
+constinit EvpGroup g_evp_group;  // no function's static: a fork can leave the lock of its first use locked
+
 }  // namespace
 
 runtime::Group& evp_group() noexcept {
-  alignas(EvpGroup) static unsigned char storage[sizeof(EvpGroup)];
-  static EvpGroup* const group = new (storage) EvpGroup;
-  return *group;
+  return g_evp_group;
 }
 
 }  // namespace offloop::hash

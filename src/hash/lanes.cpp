@@ -64,7 +64,7 @@ struct Lane {
 
 class Sha256Group final : public runtime::Group {
  public:
-  explicit Sha256Group(unsigned worker_limit) noexcept : Group("sha256", kMaxLanes, worker_limit) {}
+  explicit constexpr Sha256Group(unsigned worker_limit) noexcept : Group("sha256", kMaxLanes, worker_limit) {}
   ~Sha256Group() = default;
 
   void run(Quantum& q) noexcept override;
@@ -195,6 +195,9 @@ unsigned Sha256Group::lanes_to_take(unsigned waiting, unsigned workers) const no
 }
 
 constexpr unsigned kMaxLimits = 1024;
+// The group for all workers exists without memory of its own: there is always one to fall back to. No function's
+// static: a fork can leave the lock of its first use locked.
+constinit Sha256Group g_unlimited(0);
 std::atomic<Sha256Group*> g_groups[kMaxLimits + 1];  // by limit of workers; made on demand, never freed
 
 }  // namespace
@@ -204,13 +207,10 @@ runtime::Group& sha256_group(unsigned max_workers) noexcept {
   std::atomic<Sha256Group*>& slot = g_groups[max_workers];
   Sha256Group* group = slot.load(std::memory_order_acquire);
   if (group != nullptr) return *group;
-  // The group for all workers exists without memory of its own: there is always one to fall back to.
-  alignas(Sha256Group) static unsigned char storage[sizeof(Sha256Group)];
-  static Sha256Group* const unlimited = new (storage) Sha256Group(0);
-  Sha256Group* made = max_workers == 0 ? unlimited : new (std::nothrow) Sha256Group(max_workers);
-  if (made == nullptr) return *unlimited;
+  Sha256Group* made = max_workers == 0 ? &g_unlimited : new (std::nothrow) Sha256Group(max_workers);
+  if (made == nullptr) return g_unlimited;
   if (slot.compare_exchange_strong(group, made, std::memory_order_acq_rel)) return *made;
-  if (made != unlimited) ::operator delete(made);
+  if (made != &g_unlimited) ::operator delete(made);
   return *group;
 }
 
@@ -235,8 +235,7 @@ void Sha256Work::set_message(ByteSpan message, runtime::Group& lanes) noexcept {
 }
 
 std::uint32_t sha256_cost_ns(std::uint64_t bytes) noexcept {
-  static const double ns_per_byte = 1.0 / sha256_rate(kMaxLanes);
-  const double cost = static_cast<double>(bytes + 2 * kBlockBytes) * ns_per_byte;
+  const double cost = static_cast<double>(bytes + 2 * kBlockBytes) / sha256_rate(kMaxLanes);
   constexpr double kMost = std::numeric_limits<std::uint32_t>::max();
   return cost < kMost ? static_cast<std::uint32_t>(cost) : std::numeric_limits<std::uint32_t>::max();
 }

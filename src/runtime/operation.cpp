@@ -12,7 +12,7 @@ char g_completed;  // its address marks a waiter slot whose operation has ended
 
 class PlainGroup final : public Group {
  public:
-  PlainGroup() noexcept : Group("plain", 1) { prompt = false; }
+  constexpr PlainGroup() noexcept : Group("plain", 1) { prompt = false; }
   void run(Quantum& q) noexcept override {
     auto& task = static_cast<TaskWork&>(*q.works[0]);
     task.run_task();
@@ -21,12 +21,14 @@ class PlainGroup final : public Group {
   ~PlainGroup() = default;
 };
 
+// Made by the compiler: a function's static would be made on first use, under a lock that a fork can leave locked. It
+// has no destructor that would run at exit.
+constinit PlainGroup g_plain_group;
+
 }  // namespace
 
 Group& plain_group() noexcept {
-  alignas(PlainGroup) static unsigned char storage[sizeof(PlainGroup)];
-  static PlainGroup* const group = new (storage) PlainGroup;  // never destroyed: a worker may run during exit
-  return *group;
+  return g_plain_group;
 }
 
 Error task_error(ErrorCode code, const char* message, int system) noexcept {

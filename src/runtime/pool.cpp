@@ -10,6 +10,31 @@
 #include "pool_impl.h"
 
 namespace offloop::runtime {
+namespace {
+
+/// Publishes ended works and gives them to their sinks: a run of works for the same sink as one chain, newest first, so
+/// that a burst is one push and one wake. count(work, now) is called for each.
+template <class F>
+void hand_to_sinks(PortItem* item, F count) noexcept {
+  const std::int64_t now = now_ns();
+  while (item != nullptr) {
+    Sink* sink = static_cast<Work*>(item)->sink;
+    PortItem* chain = nullptr;
+    PortItem* oldest = item;
+    while (item != nullptr && static_cast<Work*>(item)->sink == sink) {
+      auto* work = static_cast<Work*>(item);
+      item = item->next;
+      count(*work, now);
+      work->ended_ns = now;
+      work->next = chain;
+      chain = work;
+      work->phase.store(Phase::kEnded, std::memory_order_release);
+    }
+    sink->accept(chain, oldest);
+  }
+}
+
+}  // namespace
 
 bool Pool::submit(Work* first, std::size_t n) noexcept {
   Impl& s = *impl_;
@@ -30,6 +55,10 @@ bool Pool::submit(Work* first, std::size_t n) noexcept {
   }
   s.backlog_ns.fetch_add(cost, std::memory_order_relaxed);
   s.push(first, top);
+  if (s.closed_meanwhile()) {
+    s.end_waiting();  // nobody may be left who would take it
+    return true;
+  }
   s.last_submit_ns.store(now, std::memory_order_relaxed);
   s.wake_for_share(now);
   return true;
@@ -73,6 +102,32 @@ void Pool::Impl::adopt(Group* group) noexcept {
   group->ready_next_ = nullptr;
   group->ready_ = false;
   group->owner_ = pool;
+  group->pool_next_ = groups;
+  groups = group;
+}
+
+/// Ends what waits in a closed pool as stopped: its workers are leaving or gone. Called by who closes the pool, by each
+/// worker that leaves it (which may have given something back), and by a submitter that was overtaken by the end.
+void Pool::Impl::end_waiting() noexcept {
+  PortItem* first = nullptr;
+  {
+    const std::lock_guard lock(mutex);
+    take_inbox();
+    for (Group* group = groups; group != nullptr; group = group->pool_next_) {
+      if (group->ready_) leave_ring(group);
+      if (group->first_ == nullptr) continue;
+      group->last_->next = first;
+      first = group->first_;
+      group->first_ = group->last_ = nullptr;
+      waiting -= group->waiting_;
+      group->waiting_ = 0;
+    }
+  }
+  if (first == nullptr) return;
+  for (PortItem* item = first; item != nullptr; item = item->next)
+    static_cast<Work*>(item)->outcome = Outcome::kStopped;
+  hand_to_sinks(first,
+                [this](const Work&, std::int64_t) noexcept { never_ran.fetch_add(1, std::memory_order_relaxed); });
 }
 
 void Pool::Impl::make_ready(Group* group) noexcept {
@@ -89,13 +144,19 @@ void Pool::Impl::make_ready(Group* group) noexcept {
   ring_grew();
 }
 
+/// The first of the ring, but for one thing: a long group's turn takes as long as it takes, a prompt one's a quantum.
+/// So that streams behind a row of long tasks do not get one quantum a task, prompt groups come first until they have
+/// had as much time as long ones have had before them.
 Group* Pool::Impl::next_ready() noexcept {
   Group* group = ring_first;
-  if (group == nullptr) return nullptr;
-  ring_first = group->ready_next_;
-  if (ring_first == nullptr) ring_last = nullptr;
-  group->ready_ = false;
-  ring_shrank();
+  if (long_debt_ns > 0) {
+    while (group != nullptr && !group->prompt) group = group->ready_next_;
+    if (group == nullptr) {
+      long_debt_ns = 0;  // nobody to give it to
+      group = ring_first;
+    }
+  }
+  if (group != nullptr) leave_ring(group);
   return group;
 }
 
@@ -143,6 +204,7 @@ bool Pool::acquire(Quantum& q) noexcept {
     if (s.waiting > 1) s.wake_for_share(now_ns());
     const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
     q.group_ = group;
+    q.timed_ = !group->prompt || s.long_debt_ns > 0;
     q.limit_ = std::max(1U, group->lanes_to_take(group->waiting_ + group->held_, workers));
     cost = s.fill(q, group, q.limit_);
     ++group->workers_;
@@ -163,6 +225,9 @@ void Pool::give_back(Quantum& q) noexcept {
     const std::lock_guard lock(s.mutex);
     Group* group = q.group_;
     --group->workers_;
+    if (q.timed_) {
+      s.long_debt_ns = std::min(kMostLongDebtNs, s.long_debt_ns + (group->prompt ? -q.run_ns_ : q.run_ns_));
+    }
     const unsigned unfinished = q.count;
     q.count = 0;
     s.held -= q.account();
@@ -186,7 +251,13 @@ void Pool::forget(Group& group) noexcept {
     {
       const std::lock_guard lock(s.mutex);
       if (group.ready_) s.leave_ring(&group);  // a refill took its last works: it stood there for nothing
-      if (group.workers_ == 0) return;
+      if (group.workers_ == 0) {
+        Group** link = &s.groups;
+        while (*link != &group) link = &(*link)->pool_next_;
+        *link = group.pool_next_;
+        group.owner_ = nullptr;
+        return;
+      }
     }
     ::sched_yield();  // at most what give_back() still has to do
   }
@@ -265,37 +336,23 @@ void Quantum::end(unsigned i, Outcome outcome) noexcept {
 
 void Quantum::flush() noexcept {
   if (ended_first_ == nullptr) return;
-  const std::int64_t now = now_ns();
-  PortItem* item = ended_first_;
+  PortItem* first = ended_first_;
   ended_first_ = ended_last_ = nullptr;
-  // Runs of works for the same sink go as one chain, newest first, so that a burst is one push and one wake.
-  while (item != nullptr) {
-    Sink* sink = static_cast<Work*>(item)->sink;
-    PortItem* chain = nullptr;
-    PortItem* oldest = item;
-    while (item != nullptr && static_cast<Work*>(item)->sink == sink) {
-      auto* work = static_cast<Work*>(item);
-      item = item->next;
-      switch (work->outcome) {
-        case Outcome::kStopped:
-          worker_.stopped.add(1);
-          break;
-        case Outcome::kError:
-        case Outcome::kOutOfMemory:
-          worker_.failed.add(1);
-          break;
-        default:
-          worker_.done.add(1);
-          break;
-      }
-      if (work->started_ns != 0) worker_.run_ns.record(now - work->started_ns);
-      work->ended_ns = now;
-      work->next = chain;
-      chain = work;
-      work->phase.store(Phase::kEnded, std::memory_order_release);
+  hand_to_sinks(first, [this](const Work& work, std::int64_t now) noexcept {
+    switch (work.outcome) {
+      case Outcome::kStopped:
+        worker_.stopped.add(1);
+        break;
+      case Outcome::kError:
+      case Outcome::kOutOfMemory:
+        worker_.failed.add(1);
+        break;
+      default:
+        worker_.done.add(1);
+        break;
     }
-    sink->accept(chain, oldest);
-  }
+    if (work.started_ns != 0) worker_.run_ns.record(now - work.started_ns);
+  });
 }
 
 }  // namespace offloop::runtime

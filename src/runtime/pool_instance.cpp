@@ -14,7 +14,7 @@ namespace {
 std::atomic<Pool*> g_pool{nullptr};
 std::atomic<bool> g_shut_down{false};
 std::atomic<std::uint32_t> g_threads{0};
-std::atomic<std::uint32_t> g_default_threads{0};
+std::atomic<std::uint64_t> g_default_threads{0};
 std::atomic<std::uint32_t> g_max_pending{0};
 std::atomic<WhenFull> g_when_full{WhenFull::kWait};
 
@@ -23,10 +23,15 @@ std::atomic<std::uint32_t> g_start_lock{0};
 unsigned wanted_threads() noexcept {
   const unsigned set = g_threads.load(std::memory_order_relaxed);
   if (set != 0) return set;
-  // Asked on every submit: the cgroup's files are read once.
-  unsigned found = g_default_threads.load(std::memory_order_relaxed);
-  if (found == 0) g_default_threads.store(found = default_threads(), std::memory_order_relaxed);
-  return found;
+  // Asked on every submit: the cgroup's files are read once in a process. A child may have been put elsewhere: the word
+  // holds the generation in which it was counted.
+  const std::uint64_t generation = std::uint64_t{fork_generation()} << 32;
+  std::uint64_t found = g_default_threads.load(std::memory_order_relaxed);
+  if ((found & 0xffffffffU) == 0 || (found & ~std::uint64_t{0xffffffffU}) != generation) {
+    found = generation | default_threads();
+    g_default_threads.store(found, std::memory_order_relaxed);
+  }
+  return static_cast<unsigned>(found & 0xffffffffU);
 }
 
 /// When shutdown() was called first; 0: never.
@@ -57,8 +62,13 @@ Pool* Pool::instance() noexcept {
   try {
     Pool* pool = new Pool;
     if (!g_shut_down.load(std::memory_order_acquire)) {  // else it exists only to refuse: closed below
+      if (!pool->impl_->start_threads(wanted_threads())) {
+        for (Worker* worker : pool->impl_->workers) delete worker;  // no thread has ever seen it
+        delete pool->impl_;
+        delete pool;
+        return nullptr;
+      }
       shutdown_at_exit();
-      if (!pool->impl_->start_threads(wanted_threads())) return nullptr;
     }
     g_pool.store(pool, std::memory_order_seq_cst);
     // A shutdown() at this moment either finds the pool or is seen here.
@@ -102,9 +112,9 @@ void Pool::shutdown(std::int64_t timeout_ns) noexcept {
   Pool* pool = instance_if_started();
   if (pool == nullptr) return;
   Impl& s = *pool->impl_;
-  // What is queued stays where it is, unreached: its owners are told nothing any more, the process is about to end.
   g_stop_all.store(true, std::memory_order_seq_cst);
   s.close();
+  s.end_waiting();  // not left to the workers: all of them may be in long tasks
   const std::int64_t until = now_ns() + std::min(timeout_ns, std::int64_t{1} << 62);
   while (true) {
     const std::uint32_t live = s.live.load(std::memory_order_seq_cst);
@@ -127,6 +137,7 @@ PoolStats Pool::stats() const noexcept {
   Impl& s = *impl_;
   sum.threads = threads();
   sum.sleeping = s.sleeping.load(std::memory_order_relaxed);
+  sum.stopped = s.never_ran.load(std::memory_order_relaxed);
   sum.wakes = s.wakes.load(std::memory_order_relaxed);
   {
     const std::lock_guard lock(s.mutex);

@@ -34,6 +34,7 @@ void Pool::Impl::run(Worker& worker) noexcept {
       continue;
     }
     if (q.count != 0) {
+      const std::int64_t from = q.timed_ ? now_ns() : 0;
       if (q.group_->prompt) {
         q.group_->run(q);
       } else {
@@ -41,10 +42,12 @@ void Pool::Impl::run(Worker& worker) noexcept {
         q.group_->run(q);
         end_long();
       }
+      if (q.timed_) q.run_ns_ = now_ns() - from;
     }
     pool->give_back(q);
   }
   leave();
+  if (closed.load(std::memory_order_acquire)) end_waiting();
 }
 
 /// Whether this worker is one too many. Decided under the lock of start_threads: a pool that grows again either keeps

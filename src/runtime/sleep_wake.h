@@ -29,16 +29,18 @@ inline constexpr std::int64_t kWakeBacklogNs = 50'000;
 inline constexpr std::int64_t kSubmitterBusyNs = 30'000;
 
 struct SleepOrders {
-  // The handshake: what is written before the other side is looked at, and the looks. kRing and kDraw would do with
-  // less, for has_work() looks again after each; they are seq_cst so that there is one rule.
+  // The handshake: what is written before the other side is looked at, and the looks. kRing would do with less,
+  // for has_work() looks again after it; it is seq_cst so that there is one rule.
   static constexpr auto kPush = std::memory_order_seq_cst;       ///< CAS of the inbox
   static constexpr auto kDraw = std::memory_order_seq_cst;       ///< exchange of the inbox
   static constexpr auto kRing = std::memory_order_seq_cst;       ///< +1, -1 of runnable
   static constexpr auto kCount = std::memory_order_seq_cst;      ///< +1, -1 of prompt and sleeping
   static constexpr auto kSeeWork = std::memory_order_seq_cst;    ///< loads of inbox and runnable by who gives up
   static constexpr auto kSeeCounts = std::memory_order_seq_cst;  ///< loads of prompt and sleeping by who submits
-  static constexpr auto kEnd = std::memory_order_seq_cst;        ///< stores of closed and target
-  static constexpr auto kSeeEnd = std::memory_order_seq_cst;     ///< their loads by who gives up
+  // The end needs no order of its own. Who joins the idle list after wake_all() has the list's lock after it. A push
+  // after the last draw() reads what that has left, so it acquires what came before: closed.
+  static constexpr auto kEnd = std::memory_order_release;     ///< stores of closed and target
+  static constexpr auto kSeeEnd = std::memory_order_acquire;  ///< their loads
 };
 
 /// Item is linked by `next`; Parking has wait(word, expected) and wake(word), as futex(2) has them.
@@ -66,6 +68,9 @@ class SleepWake {
     } while (!inbox.compare_exchange_weak(head, top, Orders::kPush, std::memory_order_relaxed));
   }
 
+  /// After a push: the end may have come between, and its last look before.
+  [[nodiscard]] bool closed_meanwhile() const noexcept { return closed.load(Orders::kSeeEnd); }
+
   /// After a push, and after work was taken while more waits. [any thread]
   void wake_if_behind() noexcept {
     const std::uint32_t looking = prompt.load(Orders::kSeeCounts);
@@ -86,6 +91,8 @@ class SleepWake {
     wake_if_behind();
   }
 
+  /// Refuses and wakes everybody, who then leaves. Whoever calls it draws once more afterwards: either that finds what
+  /// was pushed meanwhile, or closed_meanwhile() tells the submitter.
   void close() noexcept {
     closed.store(true, Orders::kEnd);
     wake_all();

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "offloop/runtime/pool.h"
+#include "topology.h"
 
 namespace offloop::runtime {
 namespace {
@@ -44,8 +45,8 @@ bool lists(std::string_view list, std::string_view entry) {
 }
 
 /// This process's folder in a cgroup hierarchy: the third field of its line in /proc/self/cgroup.
-std::string cgroup_path(const char* controller) {
-  std::FILE* file = std::fopen("/proc/self/cgroup", "re");
+std::string cgroup_path(const std::string& root, const char* controller) {
+  std::FILE* file = std::fopen((root + "/proc/self/cgroup").c_str(), "re");
   if (file == nullptr) return "/";
   std::string path = "/";
   char line[4096];
@@ -85,19 +86,23 @@ double quota_in(const std::string& root, std::string path, bool v2) {
   }
 }
 
-unsigned quota_cpus() {
-  const double cpus = std::min({quota_in("/sys/fs/cgroup", cgroup_path(""), true),
-                                quota_in("/sys/fs/cgroup/cpu", cgroup_path("cpu"), false),
-                                quota_in("/sys/fs/cgroup/cpu,cpuacct", cgroup_path("cpu"), false)});
-  if (cpus >= kMaxThreads) return kMaxThreads;
-  return static_cast<unsigned>(std::max(1.0, std::ceil(cpus)));
+}  // namespace
+
+double cgroup_cpus(const std::string& root) {
+  const std::string mounts = root + "/sys/fs/cgroup";
+  const std::string v1 = cgroup_path(root, "cpu");
+  return std::min({quota_in(mounts, cgroup_path(root, ""), true), quota_in(mounts + "/cpu", v1, false),
+                   quota_in(mounts + "/cpu,cpuacct", v1, false)});
 }
 
-}  // namespace
+unsigned usable_cpus(unsigned in_mask, double quota) noexcept {
+  const double whole = std::ceil(std::min(quota, static_cast<double>(kMaxThreads)));
+  return std::clamp(std::min(in_mask, static_cast<unsigned>(std::max(1.0, whole))), 1U, kMaxThreads);
+}
 
 unsigned available_cpus() noexcept {
   try {
-    return std::clamp(std::min(affinity_cpus(), quota_cpus()), 1U, kMaxThreads);
+    return usable_cpus(affinity_cpus(), cgroup_cpus(""));
   } catch (const std::exception&) {  // out of memory, or a /proc that looks like no other
     return affinity_cpus();
   }

@@ -52,8 +52,10 @@ class Quantum {
   Pool& pool_;
   Worker& worker_;
   Group* group_ = nullptr;
-  unsigned accounted_ = 0;  ///< how many of the works at hand are in group_->held_
-  unsigned limit_ = 0;      ///< lanes this worker may hold in this quantum
+  unsigned accounted_ = 0;   ///< how many of the works at hand are in group_->held_
+  unsigned limit_ = 0;       ///< lanes this worker may hold in this quantum
+  bool timed_ = false;       ///< how long run() takes is to be known
+  std::int64_t run_ns_ = 0;  ///< how long it took
   Work* ended_first_ = nullptr;
   Work* ended_last_ = nullptr;
 };
@@ -62,7 +64,7 @@ class Quantum {
 /// a worker looks at the group once more after the sink has had its last work.
 class Group {
  public:
-  Group(const char* group_name, unsigned lanes, unsigned worker_limit = 0) noexcept
+  constexpr Group(const char* group_name, unsigned lanes, unsigned worker_limit = 0) noexcept
       : name(group_name), batch_lanes(lanes < kMaxBatchLanes ? lanes : kMaxBatchLanes), max_workers(worker_limit) {}
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -96,9 +98,10 @@ class Group {
   const Pool* owner_ = nullptr;
   Work* first_ = nullptr;
   Work* last_ = nullptr;
-  unsigned waiting_ = 0;  ///< works in first_..last_
-  unsigned held_ = 0;     ///< works in the hands of workers
-  unsigned workers_ = 0;  ///< workers that run this group now
+  unsigned waiting_ = 0;        ///< works in first_..last_
+  unsigned held_ = 0;           ///< works in the hands of workers
+  unsigned workers_ = 0;        ///< workers that run this group now
+  Group* pool_next_ = nullptr;  ///< in the list of all groups that the pool has met
   Group* ready_next_ = nullptr;
   bool ready_ = false;  ///< in the pool's ring of groups with waiting works
 };

@@ -47,6 +47,16 @@ struct DrawRelaxed : SleepOrders {
   static constexpr auto kDraw = kRelaxed;
 };
 
+struct DrawAcquire : SleepOrders {
+  static constexpr auto kDraw = kAcquire;
+};
+struct PushRelease : SleepOrders {
+  static constexpr auto kPush = std::memory_order_release;
+};
+
+struct NoLookAfterThePush : Real<> {
+  bool closed_meanwhile() { return false; }
+};
 struct SleepsWithoutASecondLook : Real<> {
   void sleep(Sleeper& self, unsigned) {
     lie_down(self);
@@ -116,6 +126,7 @@ const Case kCases[] = {
     {"TheProtocol_Shrink", shrink<Real<>>, nullptr},
     {"TheProtocol_StartThatFails", start_that_fails<Real<>>, nullptr, 3},
     {"TheProtocol_Close", close_pool<Real<>>, nullptr, -1},
+    {"TheProtocol_CloseWhileSubmitting", close_while_submitting<Real<>>, nullptr},
     {"Mutant_AllAcqRel", one_worker<Real<AllAcqRel>>, "everybody sleeps"},
     {"Mutant_PushAcqRel", one_worker<Real<PushAcqRel>>, "everybody sleeps"},
     {"Mutant_CountAcqRel", one_worker<Real<CountAcqRel>>, "everybody sleeps"},
@@ -123,6 +134,9 @@ const Case kCases[] = {
     {"Mutant_SeeCountsAcquire", one_worker<Real<SeeCountsAcquire>>, "everybody sleeps"},
     {"Mutant_PushRelaxed", one_worker<Real<PushRelaxed>>, "data race"},
     {"Mutant_DrawRelaxed", one_worker<Real<DrawRelaxed>>, "data race"},
+    {"Mutant_DrawAcquire", close_while_submitting<Real<DrawAcquire>>, "everybody sleeps"},
+    {"Mutant_PushRelease", close_while_submitting<Real<PushRelease>>, "everybody sleeps"},
+    {"Mutant_NoLookAfterThePush", close_while_submitting<NoLookAfterThePush>, "everybody sleeps"},
     {"Mutant_SleepsWithoutASecondLook", one_worker<SleepsWithoutASecondLook>, "everybody sleeps"},
     {"Mutant_LooksBeforeItIsCounted", one_worker<LooksBeforeItIsCounted>, "everybody sleeps"},
     {"Mutant_NoHandOverToALongTask", long_task<NoHandOverToALongTask>, "everybody sleeps"},

@@ -99,7 +99,26 @@ struct Program {
     items[i].value = i + 1;
     if (cost_ns != 0) protocol.backlog_ns.fetch_add(cost_ns, std::memory_order_relaxed);
     protocol.push(&items[i], &items[i]);
-    protocol.wake_for_share(kLongAgo);
+    if (protocol.closed_meanwhile()) {
+      end_waiting();
+    } else {
+      protocol.wake_for_share(kLongAgo);
+    }
+  }
+  // As Pool::Impl::end_waiting().
+  void end_waiting() {
+    mutex.lock();
+    take_inbox();
+    std::deque<Item*> all[2];
+    for (unsigned group : {0U, 1U}) {
+      all[group].swap(waiting[group]);
+      if (in_ring[group]) protocol.ring_shrank();
+      in_ring[group] = false;
+    }
+    ring.clear();
+    mutex.unlock();
+    for (auto& of_group : all)
+      for (Item* item : of_group) run(*item);
   }
   void expect(int n, int quick_ones) {
     submitted = n;
@@ -124,6 +143,7 @@ struct Program {
       }
     }
     protocol.leave();
+    if (protocol.closed.load(std::memory_order_acquire)) end_waiting();
   }
 
   [[nodiscard]] bool leaves(unsigned index) {
@@ -304,6 +324,22 @@ void close_pool(Explorer& e) {
                                 "a worker sleeps in a closed pool");
     Explorer::current().require(p->protocol.prompt.load(std::memory_order_relaxed) == 0,
                                 "a worker of a closed pool is still counted");
+  });
+}
+
+/// Work is submitted while the pool is closed: it runs, or is ended by whoever looks last.
+template <class Protocol>
+void close_while_submitting(Explorer& e) {
+  auto p = std::make_shared<Program<Protocol>>(1);
+  p->expect(2, 2);
+  add_workers(e, p, 1);
+  e.thread("submitter", [p] {
+    p->submit(0);
+    p->submit(1);
+  });
+  e.thread("shutdown", [p] {
+    p->protocol.close();
+    p->end_waiting();
   });
 }
 

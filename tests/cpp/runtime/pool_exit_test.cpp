@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "offloop/runtime/clock.h"
 #include "offloop/runtime/operation.h"
 #include "offloop/runtime/pool.h"
 #include "support/sanitizer_options.h"
@@ -155,6 +156,65 @@ TEST_F(PoolExit, ShutdownIsBoundedAndWhatComesLaterIsRefused) {
     options.threads = 4;
     if (!Pool::configure(options).ok() || testing::worker_threads() != 2) ::_exit(5);
   });
+}
+
+// Whoever waits for an operation must hear of the end: also one whose group is at its limit of workers, or comes that
+// late.
+TEST_F(PoolExit, WhatIsQueuedAtShutdownEndsAsStopped) {
+  EXPECT_CLEAN_EXIT(2, [] {
+    occupy_for_ever(1);
+    auto* group = new testing::TestGroup(1, 1, [](Quantum&) { ::pause(); });  // at its limit, for ever
+    group->prompt = false;
+    auto* group_sink = new testing::TestSink;
+    auto* works = new testing::Works(10, *group, *group_sink);
+    if (!works->submit_all()) ::_exit(3);
+    while (Pool::instance()->stats().running != 2) ::sched_yield();
+    std::vector<Operation<int>> queued;
+    for (int i = 0; i < 100; ++i) queued.push_back(spawn([](StopToken) { return 1; }));
+    const std::uint64_t stopped = Pool::instance()->stats().stopped;
+    Pool::shutdown(kBoundNs);
+    for (auto& operation : queued) {
+      const Result<int> result = operation.get();
+      if (result.ok() || result.error().code != ErrorCode::kStopped) ::_exit(4);
+    }
+    if (!group_sink->wait_for(9)) ::_exit(5);
+    if (Pool::instance_if_started()->stats().stopped - stopped != 109) ::_exit(6);
+    if (Pool::instance_if_started()->stats().queued != 0) ::_exit(7);
+  });
+}
+
+TEST_F(PoolExit, AnOperationSubmittedWhileThePoolIsShutDownEnds) {
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_CLEAN_EXIT(2, [] {
+      std::atomic<unsigned> running{0};
+      std::vector<std::thread> threads;
+      for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&running] {
+          for (bool first = true;; first = false) {
+            const Result<int> result = spawn([](StopToken) { return 1; }).get();
+            if (first) ++running;
+            if (!result.ok() && result.error().code == ErrorCode::kPoolClosed) return;
+          }
+        });
+      }
+      while (running != 4) ::sched_yield();
+      Pool::shutdown(10'000'000'000);
+      for (auto& thread : threads) thread.join();
+    });
+  }
+}
+
+// A worker that falls asleep in the moment in which the pool is closed must leave, too.
+TEST_F(PoolExit, IdleWorkersLeaveWheneverThePoolIsShutDown) {
+  for (unsigned round = 0; round < 40; ++round) {
+    EXPECT_CLEAN_EXIT(3, [round] {
+      (void)spawn([](StopToken) {}).get();
+      const std::int64_t until = now_ns() + round * 3'000;  // around the 50 us that one of them spins
+      while (now_ns() < until) ::sched_yield();
+      Pool::shutdown(60'000'000'000);  // the alarm comes before
+      while (testing::worker_threads() != 0) ::sched_yield();
+    });
+  }
 }
 
 // Not about the end, but settings are the process's too.

@@ -1,5 +1,6 @@
 // A fork with the pool at work: the child has none of the threads and every lock and list as they were in that moment.
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -42,6 +43,26 @@ int spawn_some(int n) {
   for (int i = 0; i < n; ++i)
     if (auto result = spawn([i](StopToken) { return i; }).get(); !result.ok() || result.value() != i) return 2;
   return 0;
+}
+
+// A child that was moved to one CPU (a worker of a server that binds its processes) has one worker, whatever its parent
+// had.
+TEST_F(PoolFork, TheChildCountsItsCpusItself) {
+  ::unsetenv("OFFLOOP_THREADS");
+  EXPECT_EQ(run_in_child([] {  // its size has not been set
+              const unsigned before = Pool::options().threads;
+              if (before != default_threads()) return 1;
+              return run_in_child([] {
+                       cpu_set_t one;
+                       CPU_ZERO(&one);
+                       CPU_SET(static_cast<unsigned>(::sched_getcpu()), &one);
+                       if (::sched_setaffinity(0, sizeof one, &one) != 0) return 2;
+                       return Pool::options().threads == 1 ? 0 : 3;
+                     }) == "exit 0"
+                         ? 0
+                         : 4;
+            }),
+            "exit 0");
 }
 
 TEST_F(PoolFork, TheChildsFirstSubmitMakesAPoolOfItsOwn) {

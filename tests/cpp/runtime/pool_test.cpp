@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "offloop/runtime/clock.h"
 #include "offloop/runtime/operation.h"
 #include "support/counters_listener.h"
 #include "support/gate.h"
@@ -250,6 +251,53 @@ TEST(Pool, GroupsTakeTurns) {
   }
   ASSERT_TRUE(sink.wait_for(10));
   EXPECT_EQ(turns, "ababababaaaa");
+}
+
+// One worker, a row of tasks of 20 ms and a stream that needs 20 quanta of next to nothing. Turn about, each quantum
+// would cost the stream a whole task.
+TEST(Pool, StreamsBehindARowOfLongTasksGetAsMuchTimeAsTheTasks) {
+  ASSERT_TRUE(resize_pool(1));
+  TestGroup group(1, 0, run_one_quantum);
+  TestSink sink;
+  Works stream(1, group, sink, 20);
+  std::atomic<unsigned> tasks_ended{0};
+  std::vector<Operation<Unit>> tasks;
+  {
+    const Blocker blocker;
+    for (int i = 0; i < 100; ++i) {
+      tasks.push_back(spawn([&](StopToken) {
+        const std::int64_t until = now_ns() + 20'000'000;
+        while (now_ns() < until && !stream[0].ended()) std::this_thread::yield();
+        if (!stream[0].ended()) ++tasks_ended;
+      }));
+    }
+    ASSERT_TRUE(stream.submit_all());
+  }
+  ASSERT_TRUE(sink.wait_for(1));
+  EXPECT_LT(tasks_ended, 10U);
+  for (auto& task : tasks) EXPECT_TRUE(task.get().ok());
+}
+
+// The other way round: prompt work that never ends does not keep long tasks out.
+TEST(Pool, ALongTaskBehindEndlessStreamsGetsItsTurn) {
+  ASSERT_TRUE(resize_pool(1));
+  std::atomic<bool> enough{false};
+  TestGroup group(4, 0, [&](Quantum& q) {
+    while (enough && q.count != 0) q.end(0, Outcome::kValue);
+  });
+  TestSink sink;
+  Works streams(8, group, sink);
+  ASSERT_TRUE(streams.submit_all());
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(spawn([](StopToken) {
+                  const std::int64_t until = now_ns() + 1'000'000;
+                  while (now_ns() < until) std::this_thread::yield();
+                })
+                    .get()
+                    .ok());
+  }
+  enough = true;
+  ASSERT_TRUE(sink.wait_for(streams.size()));
 }
 
 // Each of the long tasks ends only when a short one, submitted after it, has run: somebody else must have taken that.
