@@ -95,7 +95,7 @@ bool parse_arguments(int argc, char** argv, offloop::fetch::FetcherOptions& opti
     if (argument == "--max-concurrent" && i + 1 < argc) {
       if (!parse(argv[++i], options.max_concurrent)) return false;
     } else if (argument == "--timeout" && i + 1 < argc) {
-      if (!parse(argv[++i], options.timeout_s)) return false;
+      if (!parse(argv[++i], options.timeout)) return false;
     } else if (argument == "-") {
       for (std::string line; std::getline(std::cin, line);) {
         if (!line.empty()) urls.push_back(line);
@@ -113,7 +113,7 @@ bool parse_arguments(int argc, char** argv, offloop::fetch::FetcherOptions& opti
 
 int main(int argc, char** argv) {
   offloop::fetch::FetcherOptions options;
-  options.timeout_s = 60;
+  options.timeout = 60;
   std::vector<std::string> urls;
   if (!parse_arguments(argc, argv, options, urls)) return usage();
   auto fetcher = offloop::pipeline::HashingFetcher::create(options);

@@ -111,7 +111,7 @@ fetch::Request request_of(std::string url, const HeaderList& headers, std::optio
   fetch::Request request;
   request.url = std::move(url);
   request.headers = header_list(headers);
-  request.timeout_s = timeout;
+  request.timeout = timeout;
   request.max_body = max_body;
   return request;
 }
@@ -236,10 +236,10 @@ NB_MODULE(_ext, m) {
       .def_rw("io_threads", &fetch::FetcherOptions::io_threads)
       .def_rw("max_concurrent", &fetch::FetcherOptions::max_concurrent)
       .def_rw("per_host", &fetch::FetcherOptions::per_host)
-      .def_rw("connect_timeout", &fetch::FetcherOptions::connect_timeout_s)
-      .def_rw("timeout", &fetch::FetcherOptions::timeout_s)
-      .def_rw("low_speed_bytes", &fetch::FetcherOptions::low_speed_bytes_per_s)
-      .def_rw("low_speed_time", &fetch::FetcherOptions::low_speed_time_s)
+      .def_rw("connect_timeout", &fetch::FetcherOptions::connect_timeout)
+      .def_rw("timeout", &fetch::FetcherOptions::timeout)
+      .def_rw("low_speed_bytes", &fetch::FetcherOptions::low_speed_bytes)
+      .def_rw("low_speed_time", &fetch::FetcherOptions::low_speed_time)
       .def_rw("max_redirects", &fetch::FetcherOptions::max_redirects)
       .def_rw("max_body", &fetch::FetcherOptions::max_body)
       .def_rw("fail_on_status", &fetch::FetcherOptions::fail_on_status)

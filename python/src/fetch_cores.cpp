@@ -291,7 +291,7 @@ class HashUrlsCore final : public JobCore {
       running_.fetch_add(1, std::memory_order_relaxed);
       fetch::Request request;
       request.url = urls_[index];
-      request.timeout_s = timeout_s_;
+      request.timeout = timeout_s_;
       const Result<Unit> started = job->start(*hold_, request);
       if (started.ok()) {
         // A cancel_all() that came before the transfer had its name has not reached it.

@@ -90,10 +90,10 @@ Result<std::unique_ptr<Transfer>> Core::make_transfer(const Request& request, Bo
   if (consumer == nullptr) return Error(ErrorCode::kInvalidArgument, "consumer is null");
   Result<Url> url = parse_url(request.url);
   if (!url) return std::move(url).error();
-  const double timeout_s = request.timeout_s.value_or(config_.options.timeout_s);
-  if (request.timeout_s) {
+  const double timeout_s = request.timeout.value_or(config_.options.timeout);
+  if (request.timeout) {
     FetcherOptions with;
-    with.timeout_s = timeout_s;
+    with.timeout = timeout_s;
     if (Result<Unit> valid = validate(with); !valid) return std::move(valid).error();
   }
   auto transfer = std::make_unique<Transfer>();

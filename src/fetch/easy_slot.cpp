@@ -92,8 +92,8 @@ void EasySlot::set_constant_options() {
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(CURLOPT_PRIVATE, this);
   set(CURLOPT_ERRORBUFFER, message);
-  set(CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(options.low_speed_bytes_per_s));
-  set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.low_speed_time_s));
+  set(CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(options.low_speed_bytes));
+  set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.low_speed_time));
   set(CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);
   set(CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
   if (!options.ca_file.empty()) {

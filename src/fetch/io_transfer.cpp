@@ -76,7 +76,7 @@ void IoThread::begin_hop(Transfer* t) {
   const auto resolution = context_.resolver.resolve(proxy != nullptr ? proxy->host : t->url.host, t->id, mailbox_);
   if (resolution) return load(t, resolution.get());
   t->phase = Transfer::Phase::kResolving;
-  const Clock::duration connect = duration_of(context_.config.options.connect_timeout_s);
+  const Clock::duration connect = duration_of(context_.config.options.connect_timeout);
   const auto deadline = connect == Clock::duration::max() ? t->deadline : std::min(t->deadline, t->hop_at + connect);
   t->lookup_deadline = deadline;
   if (deadline != Clock::time_point::max()) lookup_deadlines_.emplace(deadline, t->id);
@@ -90,7 +90,7 @@ void IoThread::load(Transfer* t, const Resolution* resolution) {
                          CURLE_COULDNT_RESOLVE_HOST));
   }
   Clock::duration total = Clock::duration::max();
-  Clock::duration connect = duration_of(context_.config.options.connect_timeout_s);
+  Clock::duration connect = duration_of(context_.config.options.connect_timeout);
   if (t->deadline != Clock::time_point::max()) {
     // The first hop of most transfers: exactly the option, so that nothing needs to be set again.
     total = t->redirects == 0 && t->dns_time == Clock::duration{} ? t->timeout : t->deadline - Clock::now();
@@ -122,7 +122,7 @@ void IoThread::expire_lookups() {
     lookup_deadlines_.erase(lookup_deadlines_.begin());
     if (t == nullptr) continue;
     const bool total = t->deadline <= Clock::now();
-    const double limit = total ? seconds(t->timeout) : context_.config.options.connect_timeout_s;
+    const double limit = total ? seconds(t->timeout) : context_.config.options.connect_timeout;
     fail(t, Error(ErrorCode::kFetchTimeout, seconds_text(limit) + " while resolving the name", {},
                   CURLE_OPERATION_TIMEDOUT));
   }
@@ -206,9 +206,9 @@ Error IoThread::timeout_error(const Transfer& t, CURL* easy) const {
   if (easy == nullptr || t.deadline <= Clock::now() + std::chrono::milliseconds(2))
     return with(seconds_text(seconds(t.timeout)));
   if (curl_time_us(easy, CURLINFO_PRETRANSFER_TIME_T) == 0) {
-    return with(seconds_text(options.connect_timeout_s) + " while connecting");
+    return with(seconds_text(options.connect_timeout) + " while connecting");
   }
-  return with(seconds_text(options.low_speed_time_s) + " below " + std::to_string(options.low_speed_bytes_per_s) +
+  return with(seconds_text(options.low_speed_time) + " below " + std::to_string(options.low_speed_bytes) +
               " bytes per second");
 }
 

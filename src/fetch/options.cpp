@@ -36,18 +36,17 @@ std::string bad_seconds(const char* name, double value) {
 }  // namespace
 
 Result<Unit> validate(const FetcherOptions& options) {
-  // The issue's own wording for the option that users set most.
   if (options.max_concurrent == 0) return bad("max_concurrent must be greater than 0, got 0");
   for (const std::string& text : {
            outside("io_threads", options.io_threads, 1, kMaxIoThreads),
            outside("max_concurrent", options.max_concurrent, 1, kMaxConcurrent),
            outside("max_redirects", options.max_redirects, 0, kMaxRedirects),
-           bad_seconds("connect_timeout_s", options.connect_timeout_s),
-           bad_seconds("timeout_s", options.timeout_s),
+           bad_seconds("connect_timeout", options.connect_timeout),
+           bad_seconds("timeout", options.timeout),
        }) {
     if (!text.empty()) return bad(text);
   }
-  if (options.low_speed_time_s > kMaxSeconds) return bad("low_speed_time_s is too large");
+  if (options.low_speed_time > kMaxSeconds) return bad("low_speed_time is too large");
   if (options.user_agent.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
     return bad("user_agent must be one line");
   }

@@ -305,6 +305,15 @@ def test_every_option_of_the_fetcher_has_its_name_here_as_well() -> None:
     assert options - names == set()
 
 
+def test_every_option_of_the_fetcher_has_its_name_in_cpp_as_well() -> None:
+    from offloop.fetch import Fetcher
+
+    header = Path(__file__).resolve().parents[2] / "include" / "offloop" / "fetch" / "options.h"
+    (body,) = re.findall(r"struct FetcherOptions \{(.*?)\n\};", header.read_text(), re.DOTALL)
+    members = re.findall(r"(?m)^  [\w:<>]+ (\w+)(?: = .*)?;", body)
+    assert members == list(inspect.signature(Fetcher).parameters)
+
+
 def test_a_status_is_a_failure_unless_that_is_turned_off(origin: Origin) -> None:
     done = fetch("--json", "--no-fail-on-status", origin.url("/status/404"))
     (record,) = records(done)

@@ -92,8 +92,8 @@ enum class Method : std::uint8_t { kGet, kHead };
 struct Request {
   std::string url;
   Method method = Method::kGet;
-  std::vector<Header> headers;      ///< replace the Fetcher's of the same name; credentials never leave their origin
-  std::optional<double> timeout_s;  ///< instead of the Fetcher's
+  std::vector<Header> headers;    ///< replace the Fetcher's of the same name; credentials never leave their origin
+  std::optional<double> timeout;  ///< seconds, instead of the Fetcher's
   std::optional<std::uint64_t> max_body;  ///< instead of the Fetcher's
 };
 

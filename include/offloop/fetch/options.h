@@ -1,4 +1,5 @@
-// Options of a Fetcher. The names are the documented option names of C++, Python and the command line alike.
+// Options of a Fetcher. The names are those of Python and of the command line: they carry no units. Times are in
+// seconds.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,10 @@ struct FetcherOptions {
   unsigned max_concurrent = 64;  ///< transfers in flight, over all hosts and I/O threads
   unsigned per_host = 0;         ///< transfers in flight to one host name, whatever the port; 0 = no limit of its own
 
-  double connect_timeout_s = 5;  ///< name look-up, TCP and TLS together, per hop; infinity = none
-  double timeout_s = 10;         ///< from leaving the queue to the last byte, over all hops; infinity = none
-  std::uint32_t low_speed_bytes_per_s = 1000;  ///< slower than this ...
-  std::uint32_t low_speed_time_s = 20;         ///< ... for this long is a timeout; 0 = off
+  double connect_timeout = 5;            ///< name look-up, TCP and TLS together, per hop; infinity = none
+  double timeout = 10;                   ///< from leaving the queue to the last byte, over all hops; infinity = none
+  std::uint32_t low_speed_bytes = 1000;  ///< slower than this ...
+  std::uint32_t low_speed_time = 20;     ///< ... for this long is a timeout; 0 = off
 
   unsigned max_redirects = 10;                      ///< 0: a redirect is an error
   std::uint64_t max_body = std::uint64_t{1} << 30;  ///< decoded bytes of one body

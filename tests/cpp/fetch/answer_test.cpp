@@ -98,7 +98,7 @@ TEST(Answer, ABodyThatDecodesToNothingEndsAtTheLimitToo) {
   });
   FetcherOptions options;
   options.max_body = 100'000;
-  options.timeout_s = 60;
+  options.timeout = 60;
   const auto probe = fetch_one(*make_fetcher(options), server.url("/"));
   EXPECT_EQ(probe->error.code, ErrorCode::kBodyTooLarge);
   EXPECT_EQ(probe->body, "");

@@ -36,7 +36,7 @@ TEST(Close, EndsAHundredRunningAndAllQueued) {
   FetcherOptions options;
   options.io_threads = 2;
   options.max_concurrent = 100;
-  options.timeout_s = 60;
+  options.timeout = 60;
   const auto fetcher = make_fetcher(options);
   std::deque<FetchProbe> probes;
   start_all(*fetcher, std::vector<std::string>(150, server.url("/")), probes);

@@ -85,7 +85,7 @@ TEST(Faults, AConnectionThatIsNotAcceptedTimesOutWhileConnecting) {
     (void)::connect(filler, reinterpret_cast<sockaddr*>(&address), size);
   }
   FetcherOptions options;
-  options.connect_timeout_s = 0.1;
+  options.connect_timeout = 0.1;
   const auto probe =
       fetch_one(*make_fetcher(options), "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/");
   EXPECT_EQ(probe->error.code, ErrorCode::kFetchTimeout);
@@ -101,8 +101,8 @@ TEST(Faults, ADripIsALowSpeedTimeout) {
     c.wait_until_client_closes();
   });
   FetcherOptions options;
-  options.low_speed_time_s = 1;
-  options.timeout_s = 60;
+  options.low_speed_time = 1;
+  options.timeout = 60;
   const auto probe = fetch_one(*make_fetcher(options), server.url("/"));
   EXPECT_EQ(probe->error.code, ErrorCode::kFetchTimeout);
   EXPECT_EQ(probe->error.message, "1s below 1000 bytes per second");
@@ -250,7 +250,7 @@ TEST(Faults, EndlessHeadersEnd) {
     c.close();
   });
   FetcherOptions options;
-  options.timeout_s = 20;
+  options.timeout = 20;
   const auto fetcher = make_fetcher(options);
   EXPECT_EQ(fetch_one(*fetcher, server.url("/many"))->error.code, ErrorCode::kFetch);
   EXPECT_NE(fetch_one(*fetcher, server.url("/long"))->error.code, ErrorCode::kOk);

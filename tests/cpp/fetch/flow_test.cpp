@@ -132,7 +132,7 @@ TEST_F(HeldLookUp, CancelReturnsAtOnceAlthoughTheLookUpGoesOn) {
 
 TEST_F(HeldLookUp, ALookUpThatTakesTooLongIsATimeout) {
   FetcherOptions options;
-  options.connect_timeout_s = 0.05;
+  options.connect_timeout = 0.05;
   const auto fetcher = make_fetcher(options);
   const auto probe = fetch_one(*fetcher, "http://slow.test/");
   EXPECT_EQ(probe->error.code, ErrorCode::kFetchTimeout);

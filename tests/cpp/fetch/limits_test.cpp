@@ -31,7 +31,7 @@ TEST(Limits, MaxConcurrentHolds) {
   server.on("/", std::ref(handler));
   FetcherOptions options;
   options.max_concurrent = 3;
-  options.timeout_s = 60;
+  options.timeout = 60;
   const auto fetcher = make_fetcher(options);
   std::deque<FetchProbe> probes;
   start_all(*fetcher, std::vector<std::string>(30, server.url("/")), probes);
@@ -52,7 +52,7 @@ TEST(Limits, PerHostHoldsAndDoesNotBlockOtherHosts) {
   FetcherOptions options;
   options.max_concurrent = 10;
   options.per_host = 2;
-  options.timeout_s = 60;
+  options.timeout = 60;
   options.resolve = {"one.test:127.0.0.1", "two.test:127.0.0.1"};
   const auto fetcher = make_fetcher(options);
   const std::string port = std::to_string(server.port());
@@ -76,7 +76,7 @@ TEST(Limits, PerHostHoldsForTheTargetsOfRedirects) {
   FetcherOptions options;
   options.max_concurrent = 16;
   options.per_host = 3;
-  options.timeout_s = 60;
+  options.timeout = 60;
   options.resolve = {"target.test:127.0.0.1"};
   const auto fetcher = make_fetcher(options);
   std::deque<FetchProbe> probes;
@@ -94,7 +94,7 @@ TEST(Limits, QueueTimeDoesNotCountAsTimeout) {
   server.on("/second", [](Connection& c, const HttpRequest&) { c.reply(200, "x"); });
   FetcherOptions options;
   options.max_concurrent = 1;
-  options.timeout_s = 60;
+  options.timeout = 60;
   const auto fetcher = make_fetcher(options);
   FetchProbe first, second;
   ASSERT_TRUE(fetcher->start(get(server.url("/first")), &first).ok());
@@ -124,8 +124,8 @@ TEST(Many, AThousandTransfersAtOnceEndOnceEach) {
   });
   FetcherOptions options;
   options.max_concurrent = kTransfers;
-  options.connect_timeout_s = options.timeout_s = 120;
-  options.low_speed_time_s = 0;
+  options.connect_timeout = options.timeout = 120;
+  options.low_speed_time = 0;
   const auto fetcher = make_fetcher(options);
   std::deque<FetchProbe> probes;
   std::vector<std::string> urls;

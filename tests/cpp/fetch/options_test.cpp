@@ -27,11 +27,11 @@ TEST(Options, ABadValueNamesItsOption) {
            Case{"max_concurrent", [](auto& o) { o.max_concurrent = 1'000'000; }},
            Case{"io_threads must be 1 to 64, got 0", [](auto& o) { o.io_threads = 0; }},
            Case{"io_threads", [](auto& o) { o.io_threads = 65; }},
-           Case{"timeout_s", [](auto& o) { o.timeout_s = 0; }},
-           Case{"timeout_s", [](auto& o) { o.timeout_s = -1; }},
-           Case{"timeout_s", [nan](auto& o) { o.timeout_s = nan; }},
-           Case{"timeout_s", [](auto& o) { o.timeout_s = 1e300; }},
-           Case{"connect_timeout_s", [](auto& o) { o.connect_timeout_s = 0; }},
+           Case{"timeout", [](auto& o) { o.timeout = 0; }},
+           Case{"timeout", [](auto& o) { o.timeout = -1; }},
+           Case{"timeout", [nan](auto& o) { o.timeout = nan; }},
+           Case{"timeout", [](auto& o) { o.timeout = 1e300; }},
+           Case{"connect_timeout", [](auto& o) { o.connect_timeout = 0; }},
            Case{"max_redirects", [](auto& o) { o.max_redirects = 1000; }},
            Case{"user_agent", [](auto& o) { o.user_agent = "a\r\nb: c"; }},
            Case{"header",
@@ -67,7 +67,7 @@ TEST(Options, ABadValueNamesItsOption) {
 
 TEST(Options, InfinityMeansNoTimeout) {
   FetcherOptions options;
-  options.timeout_s = options.connect_timeout_s = std::numeric_limits<double>::infinity();
+  options.timeout = options.connect_timeout = std::numeric_limits<double>::infinity();
   EXPECT_TRUE(validate(options).ok());
 }
 

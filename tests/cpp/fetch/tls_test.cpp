@@ -121,7 +121,7 @@ TEST_F(Tls, APlainServerBehindHttpsIsATlsError) {
   const std::string text = plain.url("/");
   // The ClientHello is no HTTP request: the server waits for more, so give up by the handshake's own limit.
   FetcherOptions options;
-  options.connect_timeout_s = 0.2;
+  options.connect_timeout = 0.2;
   const auto probe = fetch_one(*make_fetcher(options), "https" + text.substr(4));
   EXPECT_TRUE(probe->error.code == ErrorCode::kFetchTimeout || probe->error.code == ErrorCode::kTls);
 }

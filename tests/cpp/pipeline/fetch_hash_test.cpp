@@ -45,8 +45,8 @@ std::string hex_of(std::string_view body, const char* name = "SHA256") {
 }
 
 std::unique_ptr<HashingFetcher> make_hashing(fetch::FetcherOptions options = {}) {
-  options.timeout_s = 600;  // no limit of its own ends what a test waits for
-  options.low_speed_time_s = 0;
+  options.timeout = 600;  // no limit of its own ends what a test waits for
+  options.low_speed_time = 0;
   auto made = HashingFetcher::create(std::move(options));
   EXPECT_TRUE(made.ok());
   return std::move(made).value();

@@ -51,8 +51,8 @@ class FileCopy final : public FetchFileJob {
 
 fetch::FetcherOptions patient() {
   fetch::FetcherOptions options;
-  options.timeout_s = 600;
-  options.low_speed_time_s = 0;
+  options.timeout = 600;
+  options.low_speed_time = 0;
   return options;
 }
 

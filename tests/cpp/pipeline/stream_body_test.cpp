@@ -35,8 +35,8 @@ std::string noise(std::size_t n, std::uint64_t seed = 1) {
 }
 
 std::unique_ptr<fetch::Fetcher> make_fetcher(fetch::FetcherOptions options = {}) {
-  options.timeout_s = 600;  // no limit of its own ends what a test waits for
-  options.low_speed_time_s = 0;
+  options.timeout = 600;  // no limit of its own ends what a test waits for
+  options.low_speed_time = 0;
   auto made = fetch::Fetcher::create(std::move(options));
   EXPECT_TRUE(made.ok());
   return std::move(made).value();
