@@ -196,7 +196,7 @@ bool FileJob::open() noexcept {
 
 /// Ends the job before it has a stream, or with the stream's abort once it has one. The job may be gone afterwards.
 void FileJob::fail(int error, const char* doing) noexcept {
-  set_error(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, error, doing);
+  set_failure(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, error, doing);
   if (stream_ != nullptr) return stream_->abort();
   close_file();
   if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->left();
@@ -204,7 +204,7 @@ void FileJob::fail(int error, const char* doing) noexcept {
 }
 
 /// The error with its words and the path, or without them where there is no memory for either.
-void FileJob::set_error(ErrorCode code, int error, const char* doing) noexcept {
+void FileJob::set_failure(ErrorCode code, int error, const char* doing) noexcept {
   error_.code = code;
   error_.system = error;
   try {
@@ -225,7 +225,7 @@ void FileJob::close_file() noexcept {
 bool FileJob::read_block() noexcept {
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
-    set_error(ErrorCode::kStopped, 0, "stopped");
+    set_failure(ErrorCode::kStopped, 0, "stopped");
     stream_->abort();
     return false;
   }
@@ -284,16 +284,16 @@ void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
       switch (outcome) {
         case runtime::Outcome::kStopped:  // refused by a pool that has ended, or could not be had
           if (runtime::Pool::instance_if_started() != nullptr) {
-            set_error(ErrorCode::kPoolClosed, 0, "the pool was shut down");
+            set_failure(ErrorCode::kPoolClosed, 0, "the pool was shut down");
           } else {
-            set_error(ErrorCode::kOutOfMemory, ENOMEM, "start a worker thread");
+            set_failure(ErrorCode::kOutOfMemory, ENOMEM, "start a worker thread");
           }
           break;
         case runtime::Outcome::kOutOfMemory:
-          set_error(ErrorCode::kOutOfMemory, ENOMEM, "hash");
+          set_failure(ErrorCode::kOutOfMemory, ENOMEM, "hash");
           break;
         default:
-          set_error(ErrorCode::kInternal, 0, "the hash function failed");
+          set_failure(ErrorCode::kInternal, 0, "the hash function failed");
           break;
       }
     }

@@ -38,7 +38,7 @@ class FileJob : private PieceStream::Listener {
   bool read_block() noexcept;
   bool open() noexcept;
   void fail(int error, const char* doing) noexcept;
-  void set_error(ErrorCode code, int error, const char* doing) noexcept;
+  void set_failure(ErrorCode code, int error, const char* doing) noexcept;
   void close_file() noexcept;
 
   const std::string path_;
