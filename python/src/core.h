@@ -54,8 +54,8 @@ class Core {
   Shared<bool> has_slot{false};  ///< counts towards max_pending
   Shared<bool> parked{false};    ///< waits for a slot, or waited and never started
 #ifdef Py_GIL_DISABLED
-  Mutex owner_mutex;           ///< around what reads `owner` to take a reference, and what sets it to null
-  std::atomic<int> users{1};   ///< the operation that names it, and from start() on the native side
+  Mutex owner_mutex;          ///< around what reads `owner` to take a reference, and what sets it to null
+  std::atomic<int> users{1};  ///< the operation that names it, and from start() on the native side
 #endif
 };
 
@@ -88,8 +88,8 @@ enum class OpState : std::uint8_t { kUnbound, kPending, kValue, kError, kCancell
 struct PyOperation {
   PyObject_HEAD Core* core;  ///< while kUnbound (owned) or kPending
   PyObject* loop;            ///< null while kUnbound, then always the same
-  PyObject* value;           ///< kValue: the value; kError: the exception; kCancelled: the message or null; set before state
-  PyObject* callback;        ///< the first waiter and its context
+  PyObject* value;     ///< kValue: the value; kError: the exception; kCancelled: the message or null; set before state
+  PyObject* callback;  ///< the first waiter and its context
   PyObject* context;
   PyObject* more;  ///< list of (callback, context) beyond the first, or null
   PyObject* weakrefs;
@@ -120,8 +120,8 @@ inline void disown(Core* core) noexcept {
 }
 
 /// One event loop as _core sees it. Made on first use of a loop, freed when the loop is gone and nothing is in flight.
-/// Belongs to the thread that runs the loop, and when the loop is closed to the one that reaps it; what is under g_mutex
-/// (port.cpp) is said.
+/// Belongs to the thread that runs the loop, and when the loop is closed to the one that reaps it; what is under
+/// g_mutex (port.cpp) is said.
 struct LoopPort {
   runtime::Port* port = nullptr;
   PyObject* loop = nullptr;  ///< borrowed; null once the loop is closed or collected, which is written under g_mutex

@@ -84,7 +84,8 @@ nb::object checked(PyObject* object) {
   throw nb::python_error();
 }
 
-/// Its methods hold the object's lock (nb::lock_self(), nothing with the GIL): one thread may close what another one uses.
+/// Its methods hold the object's lock (nb::lock_self(), nothing with the GIL): one thread may close what another one
+/// uses.
 struct FetcherObject {
   FetcherHandle handle;
 
@@ -315,26 +316,27 @@ NB_MODULE(_ext, m) {
           "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a, nb::lock_self())
       .def(
           "stats",
-           [](const FetcherObject& self) {
-             const fetch::FetcherStats stats = self.open()->fetcher().stats();
-             nb::dict d;
-             d["queued"] = stats.queued;
-             d["running"] = stats.running;
-             d["done"] = stats.done;
-             d["failed"] = stats.failed;
-             d["stopped"] = stats.stopped;
-             d["body_bytes"] = stats.body_bytes;
-             d["connections_opened"] = stats.connections_opened;
-             d["lookups"] = stats.lookups;
-             return d;
-           },
-           nb::lock_self())
-      .def("close",
-           [](FetcherObject& self) {
-             if (self.handle != nullptr) self.handle->fetcher().close(false);
-             self.handle.reset();
-           },
-           nb::lock_self())
+          [](const FetcherObject& self) {
+            const fetch::FetcherStats stats = self.open()->fetcher().stats();
+            nb::dict d;
+            d["queued"] = stats.queued;
+            d["running"] = stats.running;
+            d["done"] = stats.done;
+            d["failed"] = stats.failed;
+            d["stopped"] = stats.stopped;
+            d["body_bytes"] = stats.body_bytes;
+            d["connections_opened"] = stats.connections_opened;
+            d["lookups"] = stats.lookups;
+            return d;
+          },
+          nb::lock_self())
+      .def(
+          "close",
+          [](FetcherObject& self) {
+            if (self.handle != nullptr) self.handle->fetcher().close(false);
+            self.handle.reset();
+          },
+          nb::lock_self())
       .def_prop_ro(
           "closed", [](const FetcherObject& self) { return self.handle == nullptr; }, nb::lock_self());
 

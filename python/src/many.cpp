@@ -36,7 +36,8 @@ struct Item {
   Item* next_free = nullptr;
 };
 
-/// The messages of one call. All but accept() and request_stop() is for one thread at a time: the loop's, or the caller's.
+/// The messages of one call. All but accept() and request_stop() is for one thread at a time: the loop's, or the
+/// caller's.
 class Batch : public runtime::Sink {
  public:
   Batch() = default;

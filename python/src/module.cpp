@@ -25,7 +25,8 @@ PyMethodDef g_methods[] = {
      "digest.\n\n"
      "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD "
      "lanes.\n"
-     "TypeError if it is not bytes-like, BufferError if not C-contiguous. Cancelling frees the buffer as soon as no worker reads "
+     "TypeError if it is not bytes-like, BufferError if not C-contiguous. Cancelling frees the buffer as soon as no "
+     "worker reads "
      "it."},
     {"digest", fast(py_digest), METH_FASTCALL | METH_KEYWORDS,
      "digest($module, /, data, algorithm='sha256')\n--\n\nAs sha256, by any of algorithms_available(); yields bytes.\n"
@@ -53,8 +54,8 @@ PyMethodDef g_methods[] = {
     {"_shutdown", py_shutdown, METH_NOARGS, "Ends the pool. Called once, at exit."},
     {nullptr, nullptr, 0, nullptr}};
 
-/// The types, ports and settings here belong to one interpreter. The slot below is not enough: 3.11 does not know it, and an
-/// interpreter with the old settings (one GIL for all) does not look at it.
+/// The types, ports and settings here belong to one interpreter. The slot below is not enough: 3.11 does not know it,
+/// and an interpreter with the old settings (one GIL for all) does not look at it.
 bool main_interpreter() {
   if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return true;
   PyErr_SetString(PyExc_ImportError, "offloop does not support subinterpreters: use it in the main interpreter");
@@ -96,7 +97,8 @@ PyModuleDef g_definition = {PyModuleDef_HEAD_INIT,
                             nullptr};
 
 /// What is wrong with this build for the interpreter that loads it, before anything of Python's own is touched: an
-/// interpreter that is built differently would crash. (offloop/_wheel.py says it for modules that cannot even be loaded.)
+/// interpreter that is built differently would crash. (offloop/_wheel.py says it for modules that cannot even be
+/// loaded.)
 bool interpreter_fits() {
   const char* version = Py_GetVersion();
   int major = 0;
@@ -105,7 +107,8 @@ bool interpreter_fits() {
   const bool free_threaded = std::strstr(version, "free-threading") != nullptr;
   const bool same_version = major == PY_MAJOR_VERSION && minor == PY_MINOR_VERSION;
 #if defined(Py_GIL_DISABLED)
-  constexpr const char* kBuilt = "free-threaded CPython " Py_STRINGIFY(PY_MAJOR_VERSION) "." Py_STRINGIFY(PY_MINOR_VERSION);
+  constexpr const char* kBuilt =
+      "free-threaded CPython " Py_STRINGIFY(PY_MAJOR_VERSION) "." Py_STRINGIFY(PY_MINOR_VERSION);
   const bool fits = free_threaded && same_version;
 #elif defined(Py_LIMITED_API)
   constexpr const char* kBuilt = "CPython 3.12 and later, with the GIL";
@@ -122,10 +125,11 @@ bool interpreter_fits() {
   } else {
     std::snprintf(tag, sizeof tag, "cp312-abi3");
   }
-  PyErr_Format(PyExc_ImportError,
-               "offloop is installed from a wheel of the wrong kind: it was built for %s and does not fit CPython %d.%d%s; "
-               "install the wheel tagged %s",
-               kBuilt, major, minor, free_threaded ? " free-threaded" : "", tag);
+  PyErr_Format(
+      PyExc_ImportError,
+      "offloop is installed from a wheel of the wrong kind: it was built for %s and does not fit CPython %d.%d%s; "
+      "install the wheel tagged %s",
+      kBuilt, major, minor, free_threaded ? " free-threaded" : "", tag);
   return false;
 }
 

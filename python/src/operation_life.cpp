@@ -1,7 +1,7 @@
 // How operations are made, how they end, and how those who wait are woken.
 #include "offloop/runtime/pool.h"
-#include "port_stats.h"
 #include "operation.h"
+#include "port_stats.h"
 
 namespace offloop::python {
 
@@ -40,11 +40,13 @@ bool load_asyncio() {
   return true;
 }
 
-PyObject* cancelled_error() { return load_asyncio() ? g_cancelled_error : nullptr; }
+PyObject* cancelled_error() {
+  return load_asyncio() ? g_cancelled_error : nullptr;
+}
 
-/// Not tracked by the garbage collector until it has ended: while somebody waits it keeps itself alive and is no garbage,
-/// and a burst of pending operations costs the collector no traversals. From its end on it is tracked whatever its value
-/// is: it owns the loop, which may own it (loop.x = op).
+/// Not tracked by the garbage collector until it has ended: while somebody waits it keeps itself alive and is no
+/// garbage, and a burst of pending operations costs the collector no traversals. From its end on it is tracked whatever
+/// its value is: it owns the loop, which may own it (loop.x = op).
 static PyOperation* allocate(const char* name, OpState state) {
   PyOperation* op = PyObject_GC_New(PyOperation, g_operation_type);
   if (op == nullptr) return nullptr;

@@ -22,9 +22,9 @@ LoopPort* g_ports = nullptr;  // all of them, newest first
 PyObject* g_get_running_loop = nullptr;
 PyObject* g_str_get_debug = nullptr;
 PyObject* g_str_nest_patched = nullptr;
-Shared<PyObject*> g_attach{nullptr};      // offloop._loop.attach; set when all the others are
-Shared<std::uint32_t> g_in_flight{0};     // cores that have a slot, of all loops
-Shared<std::uint32_t> g_generation{0};    // fork_generation() that g_ports belongs to
+Shared<PyObject*> g_attach{nullptr};    // offloop._loop.attach; set when all the others are
+Shared<std::uint32_t> g_in_flight{0};   // cores that have a slot, of all loops
+Shared<std::uint32_t> g_generation{0};  // fork_generation() that g_ports belongs to
 std::atomic<bool> g_python_ended{false};
 std::atomic<bool> g_reap_pending{false};
 PortStats g_stats;
@@ -33,8 +33,9 @@ PortStats g_stats;
 thread_local PyObject* tl_loop = nullptr;
 thread_local LoopPort* tl_port = nullptr;
 thread_local std::uint64_t tl_epoch = 0;
-Shared<std::uint64_t> g_epoch{1};  // counts the ports that were freed: what a thread remembers of an older epoch may dangle
-std::uintptr_t g_next_id = 1;      // under g_mutex
+Shared<std::uint64_t> g_epoch{
+    1};                        // counts the ports that were freed: what a thread remembers of an older epoch may dangle
+std::uintptr_t g_next_id = 1;  // under g_mutex
 
 bool load_loop_module() {
   if (g_attach != nullptr) return true;
@@ -73,8 +74,8 @@ runtime::PortItem* pop_ready(LoopPort* lp) noexcept {
   return item;
 }
 
-/// Whether this loop may take a slot now. A loop with nothing in flight always gets one: it has no other event to be woken
-/// by. Without the GIL, loops that ask at the same time may all get the last one.
+/// Whether this loop may take a slot now. A loop with nothing in flight always gets one: it has no other event to be
+/// woken by. Without the GIL, loops that ask at the same time may all get the last one.
 bool slot_free(const LoopPort* lp, const runtime::PoolOptions& options) noexcept {
   return g_in_flight < options.max_pending || lp->in_flight == 0;
 }

@@ -14,7 +14,7 @@ struct PortStats {
   std::atomic<std::uint64_t> drains{0};
   std::atomic<std::uint64_t> parked{0};   ///< operations that wait for a slot now
   std::atomic<std::uint64_t> inlined{0};  ///< operations that ran on the loop at once
-  runtime::Histogram deliver_ns;  ///< end on the worker to delivery on the loop
+  runtime::Histogram deliver_ns;          ///< end on the worker to delivery on the loop
 };
 
 /// With the GIL nobody else writes: no atomic addition is needed.

@@ -1,6 +1,6 @@
 // What guards state when several threads run Python at the same time, as in a free-threaded interpreter. Under the GIL
-// all of this is nothing: Shared is a plain variable, Locked and Mutex are empty. The rules are in docs/design/bridge.md,
-// "Without the GIL".
+// all of this is nothing: Shared is a plain variable, Locked and Mutex are empty. The rules are in
+// docs/design/bridge.md, "Without the GIL".
 #pragma once
 
 #include "python.h"
@@ -15,7 +15,8 @@ namespace offloop::python {
 
 inline constexpr bool kFreeThreaded = true;
 
-/// A variable that several threads read and write: each access is atomic, a read sees what was written before the write.
+/// A variable that several threads read and write: each access is atomic, a read sees what was written before the
+/// write.
 template <class T>
 class Shared {
  public:

@@ -87,7 +87,7 @@ struct Transfer {
   CodedBody coded;
   std::shared_ptr<const bool> closing_message;  ///< of TLS came; not null: nothing else tells where the body ends
   std::optional<Error> failure;                 ///< the reason of ours for which a callback ended the transfer
-  int socket_error = 0;           ///< errno of the last socket that could not be had
+  int socket_error = 0;                         ///< errno of the last socket that could not be had
   const char* refused = nullptr;                ///< the address policy's reason
   std::string refused_address;
 };

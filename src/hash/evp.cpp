@@ -49,8 +49,8 @@ class EvpGroup final : public runtime::Group {
   /// OpenSSL has queued its reasons for this thread: freed now, for nobody asks and the worker may outlive its
   /// clean-up.
   static void fail(runtime::Quantum& q) noexcept {
-    // The first reason is always queued, unless there was no memory for that either. That a method cannot begin has another
-    // one before it (it is not supported, say), or memory was out.
+    // The first reason is always queued, unless there was no memory for that either. That a method cannot begin has
+    // another one before it (it is not supported, say), or memory was out.
     const unsigned long error = ERR_peek_error();
     const int reason = ERR_GET_REASON(error);
     const bool out_of_memory = error == 0 || reason == ERR_R_MALLOC_FAILURE || reason == EVP_R_INITIALIZATION_ERROR;

@@ -87,7 +87,8 @@ std::atomic<std::uint32_t> g_writer_generation{0};
 FileWriter* FileWriter::instance() noexcept {
   const runtime::ForkLock lock(g_start_lock);
   FileWriter* writer = g_writer.load(std::memory_order_relaxed);
-  if (writer != nullptr && g_writer_generation.load(std::memory_order_relaxed) == runtime::fork_generation()) return writer;
+  if (writer != nullptr && g_writer_generation.load(std::memory_order_relaxed) == runtime::fork_generation())
+    return writer;
   writer = new (std::nothrow) FileWriter;
   if (writer == nullptr || !writer->start()) return nullptr;
   g_writer.store(writer, std::memory_order_relaxed);

@@ -23,7 +23,8 @@ constexpr std::size_t kFirstChunkBytes = 32 * 1024;
 
 }  // namespace
 
-/// What a HashingFetcher and its jobs share. It outlives the fetcher: workers end bodies that came before it was destroyed.
+/// What a HashingFetcher and its jobs share. It outlives the fetcher: workers end bodies that came before it was
+/// destroyed.
 struct HashQueue final : fetch::RoundObserver {
   std::atomic<runtime::PortItem*> round{nullptr};  ///< small bodies of this round, of all I/O threads
   std::atomic<std::uint64_t> bytes{0};
@@ -35,7 +36,7 @@ struct HashQueue final : fetch::RoundObserver {
   static void keep(std::shared_ptr<HashQueue> queue) noexcept;
 
   struct SmallBody;
-  std::shared_ptr<HashQueue> self;   ///< of a kept one
+  std::shared_ptr<HashQueue> self;  ///< of a kept one
   HashQueue* next_kept = nullptr;
 };
 
@@ -90,13 +91,13 @@ void HashQueue::keep(std::shared_ptr<HashQueue> queue) noexcept {
   }
 }
 
-// ---- HashingFetcher -------------------------------------------------------------------------------------------------------------
+// ---- HashingFetcher
+// -------------------------------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<HashingFetcher>> HashingFetcher::create(fetch::FetcherOptions options) {
   Result<std::unique_ptr<fetch::Fetcher>> fetcher = fetch::Fetcher::create(std::move(options));
   if (!fetcher.ok()) return std::move(fetcher).error();
-  return std::unique_ptr<HashingFetcher>(
-      new HashingFetcher(std::move(fetcher).value(), std::make_shared<HashQueue>()));
+  return std::unique_ptr<HashingFetcher>(new HashingFetcher(std::move(fetcher).value(), std::make_shared<HashQueue>()));
 }
 
 HashingFetcher::HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher, std::shared_ptr<HashQueue> queue)
@@ -109,9 +110,12 @@ HashingFetcher::~HashingFetcher() {
   if (!fetcher_->close()) HashQueue::keep(queue_);
 }
 
-std::uint64_t HashingFetcher::queued_bytes() const noexcept { return queue_->bytes.load(std::memory_order_relaxed); }
+std::uint64_t HashingFetcher::queued_bytes() const noexcept {
+  return queue_->bytes.load(std::memory_order_relaxed);
+}
 
-// ---- FetchHashJob ---------------------------------------------------------------------------------------------------------------
+// ---- FetchHashJob
+// ---------------------------------------------------------------------------------------------------------------
 
 FetchHashJob::~FetchHashJob() {
   if (stream_ != nullptr) stream_->drop();
@@ -130,16 +134,22 @@ void FetchHashJob::cancel() noexcept {
   if (const fetch::TransferId id = id_.load(std::memory_order_acquire); id != 0) fetcher_->fetcher().cancel(id);
 }
 
-void FetchHashJob::on_accepted(fetch::TransferId id) { id_.store(id, std::memory_order_release); }
+void FetchHashJob::on_accepted(fetch::TransferId id) {
+  id_.store(id, std::memory_order_release);
+}
 
-void FetchHashJob::on_response(const fetch::ResponseHead& head) { content_length_ = head.content_length; }
+void FetchHashJob::on_response(const fetch::ResponseHead& head) {
+  content_length_ = head.content_length;
+}
 
 /// Room for the next bytes: a first chunk of the body's length where that is known and small, full chunks afterwards.
 bool FetchHashJob::make_room() noexcept {
   std::size_t capacity = hash::kChunkBytes;
   if (stream_ == nullptr && chunks_fed_ == 0) {
-    const auto length = static_cast<std::uint64_t>(content_length_ >= 0 ? content_length_ : std::int64_t{kFirstChunkBytes});
-    capacity = static_cast<std::size_t>(std::clamp<std::uint64_t>((length + 63) & ~std::uint64_t{63}, 64, hash::kChunkBytes));
+    const auto length =
+        static_cast<std::uint64_t>(content_length_ >= 0 ? content_length_ : std::int64_t{kFirstChunkBytes});
+    capacity =
+        static_cast<std::size_t>(std::clamp<std::uint64_t>((length + 63) & ~std::uint64_t{63}, 64, hash::kChunkBytes));
   }
   chunk_ = hash::make_chunk(capacity);
   return chunk_ != nullptr;
@@ -184,8 +194,9 @@ void FetchHashJob::feed_rest() noexcept {
 Flow FetchHashJob::on_body(ByteSpan bytes) {
   const std::size_t room = chunk_ != nullptr ? chunk_->capacity - chunk_->size : 0;
   if (bytes.size() > room && chunk_ != nullptr && !may_feed()) {
-    // Too much waits to be hashed. The worker that takes a chunk resumes, or this thread goes on if that happened just now.
-    // An exchange, not a store: it reads what the last worker wrote there, and so sees the chunks that worker took.
+    // Too much waits to be hashed. The worker that takes a chunk resumes, or this thread goes on if that happened just
+    // now. An exchange, not a store: it reads what the last worker wrote there, and so sees the chunks that worker
+    // took.
     paused_.exchange(true, std::memory_order_seq_cst);
     if (!may_feed() || !paused_.exchange(false, std::memory_order_seq_cst)) return Flow::kPause;
   }
@@ -204,8 +215,8 @@ Flow FetchHashJob::on_body(ByteSpan bytes) {
 }
 
 void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
-  // Nobody resumes or cancels any more. A worker that does so just now holds the stream's lock, for which abort(), finish()
-  // and feed_last() wait; so once this has returned nobody touches the fetcher.
+  // Nobody resumes or cancels any more. A worker that does so just now holds the stream's lock, for which abort(),
+  // finish() and feed_last() wait; so once this has returned nobody touches the fetcher.
   id_.store(0, std::memory_order_release);
   paused_.store(false, std::memory_order_seq_cst);
   if (!result.ok()) {
@@ -231,7 +242,8 @@ void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
 void FetchHashJob::on_consumed(std::size_t bytes) noexcept {
   charged_.fetch_sub(bytes, std::memory_order_relaxed);
   queue_->bytes.fetch_sub(bytes, std::memory_order_relaxed);
-  if (paused_.exchange(false, std::memory_order_seq_cst)) fetcher_->fetcher().resume(id_.load(std::memory_order_acquire));
+  if (paused_.exchange(false, std::memory_order_seq_cst))
+    fetcher_->fetcher().resume(id_.load(std::memory_order_acquire));
 }
 
 void FetchHashJob::on_end(Outcome outcome, const hash::Digest& digest) noexcept {
@@ -249,9 +261,12 @@ void FetchHashJob::on_end(Outcome outcome, const hash::Digest& digest) noexcept 
   finish(std::move(error_));
 }
 
-void FetchHashJob::finish(Error error) noexcept { ended(Result<HashedBody>(std::move(error))); }
+void FetchHashJob::finish(Error error) noexcept {
+  ended(Result<HashedBody>(std::move(error)));
+}
 
-// ---- the C++ operation ----------------------------------------------------------------------------------------------------------
+// ---- the C++ operation
+// ----------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -21,7 +21,8 @@ struct HashedBody {
 class HashingFetcher;
 struct HashQueue;
 
-/// One URL on its way to a digest. Derive, start() once; ended() is called exactly once for each start() that succeeded.
+/// One URL on its way to a digest. Derive, start() once; ended() is called exactly once for each start() that
+/// succeeded.
 class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Listener {
  public:
   explicit FetchHashJob(const hash::Algorithm& algorithm) noexcept : algorithm_(algorithm) {}
@@ -56,22 +57,23 @@ class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Lis
   void finish(Error error) noexcept;
 
   const hash::Algorithm& algorithm_;
-  HashingFetcher* fetcher_ = nullptr;      ///< touched only while the transfer lives: it may be gone before the digest comes
+  HashingFetcher* fetcher_ =
+      nullptr;  ///< touched only while the transfer lives: it may be gone before the digest comes
   std::shared_ptr<HashQueue> queue_;
-  std::atomic<fetch::TransferId> id_{0};   ///< 0 before and after the transfer
+  std::atomic<fetch::TransferId> id_{0};  ///< 0 before and after the transfer
   hash::PieceStream* stream_ = nullptr;   ///< made when a body is larger than one chunk
   hash::Chunk* chunk_ = nullptr;          ///< being filled
   std::int64_t content_length_ = -1;
   unsigned chunks_fed_ = 0;
   std::atomic<std::uint64_t> charged_{0};  ///< bytes of this body in the fetcher's count of queued bytes
   std::atomic<bool> paused_{false};
-  bool stream_failed_ = false;            ///< the stream ended early, and on_end() will say why
-  Error error_;                           ///< why the stream was aborted
+  bool stream_failed_ = false;  ///< the stream ended early, and on_end() will say why
+  Error error_;                 ///< why the stream was aborted
   HashedBody body_;
 };
 
-/// A Fetcher whose bodies end as digests. Threads as Fetcher. Destroying it ends what still runs, as ~Fetcher does; a body
-/// that has come whole is hashed to its end all the same.
+/// A Fetcher whose bodies end as digests. Threads as Fetcher. Destroying it ends what still runs, as ~Fetcher does; a
+/// body that has come whole is hashed to its end all the same.
 class HashingFetcher {
  public:
   /// Body bytes that may wait to be hashed, over all transfers, before transfers are paused.

@@ -11,7 +11,8 @@
 namespace offloop::pipeline {
 
 /// One URL whose body comes in chunks of up to 256 KiB, in order; when four of them are out the transfer is paused (the
-/// last one may be a fifth). Derive, start() once; on_end() is called exactly once for each start() that succeeded, after the last on_chunk().
+/// last one may be a fifth). Derive, start() once; on_end() is called exactly once for each start() that succeeded,
+/// after the last on_chunk().
 class StreamJob : private fetch::BodyConsumer {
  public:
   StreamJob() = default;
@@ -38,8 +39,9 @@ class StreamJob : private fetch::BodyConsumer {
   void on_done(const Result<fetch::TransferInfo>& result) override;
   void pass_on() noexcept;
 
-  std::mutex mutex_;                   ///< guards fetcher_: no call into it is under way once on_done() has passed
-  fetch::Fetcher* fetcher_ = nullptr;  ///< null before and after the transfer: chunks may be out longer than the fetcher lives
+  std::mutex mutex_;  ///< guards fetcher_: no call into it is under way once on_done() has passed
+  fetch::Fetcher* fetcher_ =
+      nullptr;  ///< null before and after the transfer: chunks may be out longer than the fetcher lives
   std::atomic<fetch::TransferId> id_{0};
   hash::Chunk* chunk_ = nullptr;  ///< being filled
   std::atomic<unsigned> out_{0};  ///< chunks passed on and not done
@@ -53,7 +55,9 @@ class FetchFileJob : private StreamJob {
   explicit FetchFileJob(std::string path) : path_(std::move(path)) {}
   ~FetchFileJob() override = default;
 
-  Result<Unit> start(fetch::Fetcher& fetcher, const fetch::Request& request) { return StreamJob::start(fetcher, request); }
+  Result<Unit> start(fetch::Fetcher& fetcher, const fetch::Request& request) {
+    return StreamJob::start(fetcher, request);
+  }
   void cancel() noexcept { StreamJob::cancel(); }
 
  protected:
@@ -71,8 +75,8 @@ class FetchFileJob : private StreamJob {
 
   const std::string path_;
   int fd_ = -1;
-  std::atomic<bool> lost_{false};           ///< a chunk could not be handed to the writer
-  Error error_;                             ///< of the file; what comes after it is dropped
+  std::atomic<bool> lost_{false};  ///< a chunk could not be handed to the writer
+  Error error_;                    ///< of the file; what comes after it is dropped
   Result<fetch::TransferInfo> result_{Error(ErrorCode::kInternal, "the transfer has not ended")};
 };
 
