@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def needed() -> str:
-    """The tag of the wheel for this interpreter: ``cp311-cp311``, ``cp312-abi3`` or, free-threaded, ``cp314-cp314t``."""
+    """This interpreter's wheel tag: ``cp311-cp311``, ``cp312-abi3`` or, free-threaded, ``cp314-cp314t``."""
     version = f"cp{sys.version_info.major}{sys.version_info.minor}"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return f"{version}-{version}t"

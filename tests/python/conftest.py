@@ -1,8 +1,9 @@
 """How every Python test runs: on which event loops, with what must be true afterwards, and the local origin.
 
-An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. The tests of the bridge (marker
-`every_loop`), and with --all-loops every test, run twice more: with eager tasks and with Python-level tasks. After every
-test the native objects must balance (in a build that counts them); a report to the loop's exception handler fails it.
+An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. The tests of the bridge
+(marker `every_loop`), and with --all-loops every test, run twice more: with eager tasks and with Python-level tasks.
+After every test the native objects must balance (in a build that counts them); a report to the loop's exception handler
+fails it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def new_runner(kind: str) -> asyncio.Runner:
 
 
 class PythonTasks(asyncio.Runner):
-    """While it runs, current_task() is the one that knows Python-level tasks; since 3.14 the C one knows its own only."""
+    """While it runs, current_task() knows Python-level tasks; since 3.14 the C one knows its own only."""
 
     def run(self, coro: Coroutine[Any, Any, Any], *, context: Any = None) -> Any:
         with pytest.MonkeyPatch.context() as patch:

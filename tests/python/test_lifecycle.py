@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 from bridge_helpers import PROGRAMS, assert_clean, run_program

@@ -751,7 +751,8 @@ async def test_several_waiters_get_the_error_with_a_fresh_traceback() -> None:
 
     depths = await asyncio.gather(*(wait() for _ in range(10)))
     assert len(depths) == 10
-    assert set(depths) in ({1}, {2})  # a Python-level task adds a frame of its own; none adds one more than its predecessor
+    # A Python-level task adds a frame of its own; none adds one more than its predecessor.
+    assert set(depths) in ({1}, {2})
     assert [await wait() for _ in range(3)] == [1] * 3
 
 

@@ -1,4 +1,4 @@
-"""What is installed: stable-ABI modules that keep to it, nothing that belongs to one machine, a pool that fits the CPUs."""
+"""What is installed: stable-ABI modules that keep to it, nothing of one machine, a pool that fits the CPUs."""
 
 from __future__ import annotations
 

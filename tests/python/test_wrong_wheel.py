@@ -1,4 +1,4 @@
-"""A wheel of the wrong kind is refused with an ImportError that names the right one: for each pair that can be made here."""
+"""A wheel of the wrong kind is refused with an ImportError that names the right one: each pair that can be made here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,14 @@ WRONG = "offloop is installed from a wheel of the wrong kind: "
 
 
 @pytest.fixture(scope="module")
-def interpreters() -> Iterator[object]:
+def interpreters() -> object:
     """tools/dev/interpreters.py, which finds the other CPythons of this machine."""
     sys.path.insert(0, str(ROOT / "tools" / "dev"))
     try:
         import interpreters
     finally:
         sys.path.pop(0)
-    yield interpreters
+    return interpreters
 
 
 def other(interpreters: object, version: str) -> str:
@@ -43,15 +42,17 @@ def other(interpreters: object, version: str) -> str:
         found = interpreters.find(version, fetch=False)  # type: ignore[attr-defined]
     if isinstance(found, str):
         pytest.skip(found)
-    if ask(found.path, "from offloop import _wheel; print(_wheel.needed())", ROOT / "python" / "offloop") == [_wheel.needed()]:
+    needed = ask(found.path, "from offloop import _wheel; print(_wheel.needed())", ROOT / "python" / "offloop")
+    if needed == [_wheel.needed()]:
         pytest.skip(f"this build is the right one for {found.path}")
     return str(found.path)
 
 
 def ask(python: str, code: str, package: Path) -> list[str]:
     """Runs code in which `offloop` is a bare namespace on that folder, so that nothing of it is imported by itself."""
-    head = f"import sys, types; m = types.ModuleType('offloop'); m.__path__ = [{str(package)!r}]; sys.modules['offloop'] = m"
-    done = subprocess.run([python, "-I", "-c", f"{head}\n{code}"], capture_output=True, text=True, check=True, timeout=60)
+    head = "import sys, types; m = types.ModuleType('offloop'); sys.modules['offloop'] = m"
+    program = f"{head}; m.__path__ = [{str(package)!r}]\n{code}"
+    done = subprocess.run([python, "-I", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.split()
 
 

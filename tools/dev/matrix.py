@@ -136,7 +136,8 @@ def install(row: Row, venv: Path) -> None:
 def run_tests(row: Row, venv: Path, arguments: list[str]) -> None:
     report, log = FOLDER / f"{row.name}.xml", FOLDER / f"{row.name}.log"
     report.unlink(missing_ok=True)
-    command = ["timeout", "--signal=ABRT", "--kill-after=10", str(SECONDS), str(venv / "bin" / "python"), "-m", "pytest"]
+    command = ["timeout", "--signal=ABRT", "--kill-after=10", str(SECONDS)]
+    command += [str(venv / "bin" / "python"), "-m", "pytest"]
     command += [f"--basetemp={FOLDER / row.name}-tmp", f"--junitxml={report}", *arguments]
     started = time.monotonic()
     with log.open("w") as output:
