@@ -208,7 +208,7 @@ def fetch_url(url: str, timeout: float = 10) -> Operation[bytes]:
     :raises FetchTimeoutError: "Fetch timed out for {url} after {n}s".
     :raises FetchError: "Fetch failed for {url}: ...", or one of its subclasses.
     """
-    return _shared()._fetcher.get(_url(url), [], _timeout(timeout), None, True)
+    return _shared()._fetcher.get(_url(url), [], _seconds("timeout", timeout), None, True)
 
 
 @overload

@@ -23,7 +23,7 @@ using hash::Algorithm;
 using hash::Digest;
 using runtime::Outcome;
 
-// When to hash on the loop at once (DESIGN "The bridge", Inline). Handing over and coming back costs the loop about 1
+// When to hash on the loop at once (docs/design/bridge.md). Handing over and coming back costs the loop about 1
 // us, so a message that costs less is not worth it; but a task that awaits nothing else would never let the loop turn,
 // so after 100 us of such work the next message goes to the pool whatever its size.
 constexpr std::int64_t kAlwaysInlineNs = 1'000;
@@ -306,8 +306,15 @@ PyObject* digest_object(const Digest& digest, Form form) {
   return PyUnicode_FromStringAndSize(text, 2 * static_cast<Py_ssize_t>(digest.size));
 }
 
-PyObject* py_sha256(PyObject*, PyObject* data) {
-  return message_operation(data, Algorithm::sha256(), Form::kHex, "sha256");
+PyObject* py_sha256(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_Size(keywords);
+  if (count + named != 1 ||
+      (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(keywords, 0), "data") != 0)) {
+    PyErr_Format(PyExc_TypeError, "sha256() takes one argument, data; got %zd positional and %zd by keyword", count,
+                 named);
+    return nullptr;
+  }
+  return message_operation(arguments[0], Algorithm::sha256(), Form::kHex, "sha256");
 }
 PyObject* py_digest(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
   return call("digest", "data", message_operation, Form::kBytes, arguments, count, keywords);

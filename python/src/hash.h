@@ -9,7 +9,7 @@ namespace offloop::python {
 enum class Form : std::uint8_t { kBytes, kHex };
 PyObject* digest_object(const hash::Digest& digest, Form form);
 
-PyObject* py_sha256(PyObject*, PyObject* data);
+PyObject* py_sha256(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);
 PyObject* py_digest(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);
 PyObject* py_hexdigest(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);
 PyObject* py_file_digest(PyObject*, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords);

@@ -20,8 +20,8 @@ PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t))
 }
 
 PyMethodDef g_methods[] = {
-    {"sha256", py_sha256, METH_O,
-     "sha256($module, data, /)\n--\n\nStarts the SHA-256 of a bytes-like object; the operation yields the hexadecimal "
+    {"sha256", fast(py_sha256), METH_FASTCALL | METH_KEYWORDS,
+     "sha256($module, /, data)\n--\n\nStarts the SHA-256 of a bytes-like object; the operation yields the hexadecimal "
      "digest.\n\n"
      "The buffer is not copied: it must not change until the operation has ended. Concurrent operations share SIMD "
      "lanes.\n"

@@ -70,7 +70,7 @@ bool is_retryable(ErrorCode code) noexcept {
     case ErrorCode::kIncompleteBody:
       return true;
     default:
-      return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15, DESIGN "Fetch")
+      return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15)
   }
 }
 

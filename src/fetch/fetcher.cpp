@@ -7,7 +7,7 @@
 namespace offloop::fetch {
 namespace {
 
-constexpr double kDestructorSeconds = 0.25;  // DESIGN "Shutdown": join bounded, then let go
+constexpr double kDestructorSeconds = 0.25;  // at exit nobody waits longer (docs/design/runtime.md)
 
 }  // namespace
 

@@ -14,7 +14,7 @@ using fetch::Flow;
 using hash::Chunk;
 using runtime::Outcome;
 
-/// Chunks of one body between the network and the lanes (DESIGN "Hash").
+/// Chunks of one body between the network and the lanes (docs/design/pipeline.md).
 constexpr unsigned kMaxChunks = 4;
 /// A body up to here is hashed on the I/O thread, in about 2 us: handing it over and waking a worker costs more.
 constexpr std::size_t kInlineBytes = 4096;

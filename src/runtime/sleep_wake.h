@@ -23,7 +23,7 @@
 namespace offloop::runtime {
 
 /// A queue longer than this many nanoseconds of work for each awake worker wakes another one: a futex wake costs the
-/// waker 2-5 us on a virtual machine, and the woken worker some 30 us until it runs (DESIGN "Runtime").
+/// waker 2-5 us on a virtual machine, and the woken worker some 30 us until it runs.
 inline constexpr std::int64_t kWakeBacklogNs = 50'000;
 /// Who has submitted something so recently is taken to be still running, see wake_for_share().
 inline constexpr std::int64_t kSubmitterBusyNs = 30'000;

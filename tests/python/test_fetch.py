@@ -819,6 +819,11 @@ def test_fetch_url_can_be_run_by_itself(origin: Origin) -> None:
     assert asyncio.run(fetch_url(origin.url("/bytes/10"))) == body_bytes(10)  # type: ignore[arg-type]
 
 
+async def test_fetch_url_takes_no_timeout_for_none(origin: Origin) -> None:
+    with pytest.raises(TypeError, match="timeout must be a number of seconds, not NoneType"):
+        fetch_url(origin.url("/"), timeout=None)  # type: ignore[arg-type]
+
+
 async def test_fetch_url_says_what_failed(origin: Origin) -> None:
     url = origin.url("/status/404")
     with pytest.raises(offloop.HTTPStatusError) as caught:

@@ -64,6 +64,13 @@ async def test_sha256_is_the_default_and_the_shortcut() -> None:
     assert await hashing.digest(data=DATA, algorithm="sha256") == bytes.fromhex(DIGEST)
 
 
+async def test_sha256_takes_its_argument_by_name_and_no_other() -> None:
+    assert await offloop.sha256(data=b"abc") == hashlib.sha256(b"abc").hexdigest()
+    for arguments, named in (((), {}), ((b"a", b"b"), {}), ((b"a",), {"data": b"b"}), ((), {"algorithm": "md5"})):
+        with pytest.raises(TypeError, match="takes one argument, data"):
+            offloop.sha256(*arguments, **named)  # type: ignore[call-overload]
+
+
 async def test_every_size_around_the_edges_agrees_with_hashlib() -> None:
     for size in EDGES:
         data = pattern(size)

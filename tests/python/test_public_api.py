@@ -65,7 +65,7 @@ def test_star_import_brings_all() -> None:
 @pytest.mark.parametrize(
     ("function", "signature"),
     [
-        (offloop.hashing.sha256, "(data, /)"),
+        (offloop.hashing.sha256, "(data)"),
         (offloop.hashing.digest, "(data, algorithm='sha256')"),
         (offloop.hashing.hexdigest, "(data, algorithm='sha256')"),
         (offloop.hashing.file_digest, "(path, algorithm='sha256')"),
