@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <execinfo.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -83,11 +84,15 @@ Error::Error(ErrorCode c, const char* msg) noexcept : code(c) {
 }
 
 bool Error::backtrace_wanted() noexcept {
-  static const bool wanted = [] {
+  // 0: not asked yet, 1: no, 2: yes. Not made on first use by the compiler: a fork can leave the lock of that locked.
+  static std::atomic<int> answer{0};
+  int known = answer.load(std::memory_order_relaxed);
+  if (known == 0) {
     const char* value = std::getenv("OFFLOOP_BACKTRACE");
-    return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
-  }();
-  return wanted;
+    known = value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0 ? 2 : 1;
+    answer.store(known, std::memory_order_relaxed);
+  }
+  return known == 2;
 }
 
 namespace {

@@ -13,6 +13,7 @@
 #include "offloop/runtime/clock.h"
 #include "offloop/runtime/operation.h"
 #include "offloop/runtime/pool.h"
+#include "support/gate.h"
 #include "support/sanitizer_options.h"
 #include "support/test_pool.h"
 
@@ -180,6 +181,24 @@ TEST_F(PoolExit, WhatIsQueuedAtShutdownEndsAsStopped) {
     if (!group_sink->wait_for(9)) ::_exit(5);
     if (Pool::instance_if_started()->stats().stopped - stopped != 109) ::_exit(6);
     if (Pool::instance_if_started()->stats().queued != 0) ::_exit(7);
+  });
+}
+
+TEST_F(PoolExit, WhatAWorkerGivesBackAfterShutdownEndsAsStopped) {
+  EXPECT_CLEAN_EXIT(1, [] {
+    static testing::Gate running, go;
+    auto* group = new testing::TestGroup(1, 0, [](Quantum&) {  // one quantum, and more to come
+      running.open();
+      go.wait();
+    });
+    group->prompt = false;
+    auto* sink = new testing::TestSink;
+    auto* works = new testing::Works(1, *group, *sink, 2);
+    if (!works->submit_all()) ::_exit(3);
+    running.wait();
+    Pool::shutdown(1'000'000);  // does not wait for it
+    go.open();
+    if (!sink->wait_for(1) || (*works)[0].outcome != Outcome::kStopped) ::_exit(4);
   });
 }
 
