@@ -119,7 +119,7 @@ bool interpreter_fits() {
   const bool fits = !free_threaded && same_version;
 #endif
   if (fits) return true;
-  char tag[32];
+  char tag[64];
   if (free_threaded || minor < 12) {
     std::snprintf(tag, sizeof tag, "cp%d%d-cp%d%d%s", major, minor, major, minor, free_threaded ? "t" : "");
   } else {

@@ -1,4 +1,4 @@
-"""A wheel of the wrong kind is refused with an ImportError that names the right one: each pair that can be had here."""
+"""A wheel of the wrong kind is refused with an ImportError that names the right one, for each pair that can be made."""
 
 from __future__ import annotations
 
