@@ -55,10 +55,8 @@ def test_the_process_ends_soon_with_one_worker_too(scenario: str) -> None:
 def test_the_interpreter_exits_within_a_second_with_eight_ten_second_operations_running(
     cooperative: str, tmp_path: Path
 ) -> None:
-    """Once in three: eight threads that burn CPU time may delay any program.
-
-    On a machine that has much else to do it is enough that nobody waits for the ten seconds.
-    """
+    """Once in three: eight threads that burn CPU time may delay any program. Where the machine has much else to do, it
+    is enough that nobody waits for the ten seconds."""
     took = []
     limit_s = 1.0 if os.getloadavg()[0] <= 2 * (os.cpu_count() or 1) else 5.0
     for turn in range(3):
