@@ -85,7 +85,8 @@ def worker_threads() -> int:
     found = 0
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            found += Path(f"/proc/self/task/{task}/comm").read_text().startswith("offloop-w")
+            name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
+            found += name.removeprefix("offloop-w").isdigit()  # not offloop-write, the fetcher's writer
     return found
 
 
