@@ -12,7 +12,7 @@ VENV ?= .venv
 COUNTERS ?= OFF
 JOBS ?= $(shell nproc)
 # So that a hang inside native code ends, with the stack of every thread (pytest enables faulthandler).
-PYTEST_SECONDS ?= 600
+PYTEST_SECONDS ?= 1500
 PYTEST ?=
 
 py := $(VENV)/bin/python
