@@ -60,7 +60,10 @@ CURLcode g_init = CURLE_OK;
 
 Error error_from_curl(CURLcode code, const std::string& detail, bool answered) {
   const std::string message = detail.empty() ? std::string(curl_easy_strerror(code)) : detail;
-  return Error(code_of(code, answered), message, {}, static_cast<int>(code));
+  ErrorCode kind = code_of(code, answered);
+  // At the moment of the timeout libcurl 7.88 may say it in words and give the code of what the timeout interrupted.
+  if (kind == ErrorCode::kFetch && message.starts_with("Operation timed out")) kind = ErrorCode::kFetchTimeout;
+  return Error(kind, message, {}, static_cast<int>(code));
 }
 
 std::string seconds_text(double seconds) {
