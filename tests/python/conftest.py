@@ -9,6 +9,7 @@ fails it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import os
@@ -86,13 +87,28 @@ def new_runner(kind: str) -> asyncio.Runner:
 
 
 class PythonTasks(asyncio.Runner):
-    """While it runs, current_task() knows Python-level tasks; since 3.14 the C one knows its own only."""
+    """While it runs or closes, current_task() knows Python-level tasks; since 3.14 the C one knows its own only."""
 
     def run(self, coro: Coroutine[Any, Any, Any], *, context: Any = None) -> Any:
-        with pytest.MonkeyPatch.context() as patch:
-            for module in (asyncio, asyncio.tasks):
-                patch.setattr(module, "current_task", asyncio.tasks._py_current_task)  # type: ignore[attr-defined]
+        with knowing_both():
             return super().run(coro, context=context)
+
+    def close(self) -> None:
+        with knowing_both():
+            super().close()
+
+
+@contextlib.contextmanager
+def knowing_both() -> Iterator[None]:
+    of_python, of_c = asyncio.tasks._py_current_task, asyncio.tasks.current_task  # type: ignore[attr-defined]
+
+    def current_task(loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
+        return of_python(loop) or of_c(loop)  # other loops in a test have tasks of the usual kind
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (asyncio, asyncio.tasks):
+            patch.setattr(module, "current_task", current_task)
+        yield
 
 
 def with_tasks(kind: str) -> asyncio.AbstractEventLoop:

@@ -76,7 +76,9 @@ else:
     if sys.version_info >= (3, 13):
         import _interpreters
 
-        failure = _interpreters.exec(_interpreters.create(kind), code)
+        interpreter = _interpreters.create(kind)
+        failure = _interpreters.exec(interpreter, code)
+        _interpreters.destroy(interpreter)  # else 3.15 warns at exit
     else:
         import _xxsubinterpreters
 
