@@ -91,7 +91,8 @@ struct PyOperation {
   PyObject* value;     ///< kValue: the value; kError: the exception; kCancelled: the message or null; set before state
   PyObject* callback;  ///< the first waiter and its context
   PyObject* context;
-  PyObject* more;  ///< list of (callback, context) beyond the first, or null
+  PyObject* more;       ///< list of (callback, context) beyond the first, or null
+  PyObject* traceback;  ///< kError: what the exception brought from a callback in Python, or null
   PyObject* weakrefs;
   const char* name;  ///< "sha256": a string literal
   Shared<OpState> state;

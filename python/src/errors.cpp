@@ -132,6 +132,7 @@ void set_error(const Error& error) {
         PyUnicode_DecodeUTF8(error.context.data(), static_cast<Py_ssize_t>(error.context.size()), "replace"));
     if (!about || PyDict_SetItemString(keywords.get(), is_fetch(error.code) ? "url" : "path", about.get()) < 0) return;
   }
+  if (PyDict_SetItemString(keywords.get(), "retryable", is_retryable(error) ? Py_True : Py_False) < 0) return;
   if (error.code == ErrorCode::kHttpStatus) {
     const Ref status(PyLong_FromLong(error.system));
     if (!status || PyDict_SetItemString(keywords.get(), "status", status.get()) < 0) return;

@@ -19,6 +19,7 @@ int operation_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(op->callback);
   Py_VISIT(op->context);
   Py_VISIT(op->more);
+  Py_VISIT(op->traceback);
   return 0;
 }
 
@@ -27,6 +28,7 @@ int operation_clear(PyObject* self) {
   Py_CLEAR(op->callback);
   Py_CLEAR(op->context);
   Py_CLEAR(op->more);
+  Py_CLEAR(op->traceback);
   return 0;
 }
 

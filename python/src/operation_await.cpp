@@ -41,7 +41,7 @@ PyObject* outcome(PyOperation* op) {
     case OpState::kError: {
       op->log_error = false;
       // One exception object for all who wait, raised afresh each time: its traceback must not grow (cpython#91110).
-      PyException_SetTraceback(op->value, Py_None);
+      PyException_SetTraceback(op->value, op->traceback != nullptr ? op->traceback : Py_None);
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(op->value)), op->value);
       return nullptr;
     }

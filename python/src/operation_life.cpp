@@ -59,6 +59,7 @@ static PyOperation* allocate(const char* name, OpState state) {
   op->callback = nullptr;
   op->context = nullptr;
   op->more = nullptr;
+  op->traceback = nullptr;
   op->weakrefs = nullptr;
   op->name = name;
   op->state = state;
@@ -136,6 +137,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
     PyObject_GC_Track(as_object(op));
     return;
   }
+  op->traceback = PyException_GetTraceback(op->value);
   op->state = OpState::kError;
   op->log_error = true;
   PyObject_GC_Track(as_object(op));

@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 #include <execinfo.h>
+#include <netdb.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -60,18 +61,46 @@ const char* error_code_name(ErrorCode code) noexcept {
   return "Unknown";
 }
 
+/// RFC 9110 section 15 (408, 500, 502, 503, 504), RFC 8470 (425), RFC 6585 (429), and what large proxies add (522,
+/// 524).
+static bool retryable_status(int status) noexcept {
+  switch (status) {
+    case 408:
+    case 425:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+    case 522:
+    case 524:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool is_retryable(ErrorCode code) noexcept {
   switch (code) {
     case ErrorCode::kPoolSaturated:
     case ErrorCode::kTimeout:
-    case ErrorCode::kFetch:
     case ErrorCode::kFetchTimeout:
-    case ErrorCode::kDns:
     case ErrorCode::kConnect:
     case ErrorCode::kIncompleteBody:
       return true;
     default:
-      return false;  // kHttpStatus depends on the status: fetch decides (RFC 9110 section 15)
+      return false;
+  }
+}
+
+bool is_retryable(const Error& error) noexcept {
+  switch (error.code) {
+    case ErrorCode::kHttpStatus:
+      return retryable_status(error.system);
+    case ErrorCode::kDns:
+      return error.system == EAI_AGAIN;
+    default:
+      return is_retryable(error.code);
   }
 }
 

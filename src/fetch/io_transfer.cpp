@@ -1,4 +1,6 @@
 // One transfer on its I/O thread: hop by hop to its end.
+#include <netdb.h>
+
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -87,7 +89,7 @@ void IoThread::load(Transfer* t, const Resolution* resolution) {
   t->phase = Transfer::Phase::kIdle;
   if (resolution != nullptr && resolution->addresses.empty()) {
     return fail(t, Error(ErrorCode::kDns, "host name cannot be resolved: " + resolution->failure, {},
-                         CURLE_COULDNT_RESOLVE_HOST));
+                         resolution->temporary ? EAI_AGAIN : EAI_NONAME));
   }
   Clock::duration total = Clock::duration::max();
   Clock::duration connect = duration_of(context_.config.options.connect_timeout);

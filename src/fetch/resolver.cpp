@@ -61,7 +61,10 @@ Resolution look_up_with_getaddrinfo(const std::string& host) {
     // Without a descriptor glibc says that the name is not known. It was not asked.
     const int system = errno;
     const bool ours = system == EMFILE || system == ENFILE || system == ENOMEM || error == EAI_MEMORY;
-    return {{}, ours || error == EAI_SYSTEM ? std::system_category().message(system) : gai_strerror(error), ours};
+    return {{},
+            ours || error == EAI_SYSTEM ? std::system_category().message(system) : gai_strerror(error),
+            ours,
+            ours || error == EAI_AGAIN};
   }
   Resolution resolution;
   for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {

@@ -20,6 +20,7 @@ struct Resolution {
   std::vector<std::string> addresses;  ///< numeric, in the system's order of preference
   std::string failure;                 ///< why there are none
   bool not_asked = false;              ///< nobody was asked: descriptors, threads or memory are short
+  bool temporary = false;              ///< the resolver or its server failed for the moment (EAI_AGAIN)
 };
 
 using Overrides = std::map<std::string, std::vector<std::string>, std::less<>>;

@@ -360,7 +360,6 @@ async def test_an_exception_for_the_last_chunk_is_raised_too(origin: Origin) -> 
             await fetcher.stream(origin.url("/bytes/10"), take)
 
 
-@pytest.mark.xfail(reason="the bridge drops an exception's own traceback (operation_await.cpp)", strict=True)
 @pytest.mark.loops("asyncio")
 async def test_an_exception_of_the_callback_keeps_its_traceback(origin: Origin) -> None:
     def take(chunk: memoryview) -> None:

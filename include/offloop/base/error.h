@@ -50,12 +50,13 @@ enum class ErrorCode : std::uint8_t {
 /// The enumerator's name without its `k`, for logs and tests ("InvalidUrl").
 const char* error_code_name(ErrorCode code) noexcept;
 
-/// True when the same call may succeed a moment later without any change.
+/// True when the same call may succeed a moment later without any change, as far as the code alone says; what depends
+/// on more (a status, why a name was not resolved) is not. offloop.errors says the same of its classes.
 bool is_retryable(ErrorCode code) noexcept;
 
 struct Error {
   ErrorCode code = ErrorCode::kOk;
-  int system = 0;         ///< errno, HTTP status or libcurl code, as the code says; 0 when there is none
+  int system = 0;  ///< errno, HTTP status, getaddrinfo's EAI_ code or libcurl's, as the code says; 0 when there is none
   std::string message;    ///< what was expected and what came, in words
   std::string context;    ///< what it was about: a URL, a path, an operation's name
   std::string backtrace;  ///< where it was made, one frame a line; only with OFFLOOP_BACKTRACE=1 in the environment
@@ -72,5 +73,8 @@ struct Error {
   static bool backtrace_wanted() noexcept;
   static std::string current_backtrace();
 };
+
+/// The same, with what the error knows: a status that says "later", a resolver that failed for the moment.
+bool is_retryable(const Error& error) noexcept;
 
 }  // namespace offloop

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import select
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, TypeVar
@@ -75,9 +77,37 @@ async def _finish(result: HashedFile[Key], operation: Awaitable[str] | None, alg
 def _hash_standard_input(algorithm: str) -> str:
     # In place: the files in flight do not need this thread, and Ctrl-C interrupts the read (see `run_interruptible`).
     digest = hashlib.new(algorithm)
-    while block := os.read(0, _STDIN_BLOCK_BYTES):
-        digest.update(block)
+    with _waking_on_signals() as until_readable:
+        until_readable()
+        while block := os.read(0, _STDIN_BLOCK_BYTES):
+            digest.update(block)
+            until_readable()
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _waking_on_signals() -> Iterator[Callable[[], None]]:
+    """Give a function that waits until standard input can be read or a signal has come. [main thread]
+
+    A signal that comes just before read() blocks would be looked at after it only. Its byte in the pipe ends the wait,
+    and the interpreter runs the handler before the next statement.
+    """
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    try:
+        yield lambda: _until_readable(poll, woken)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wake)
+
+
+def _until_readable(poll: select.poll, woken: int) -> None:
+    while 0 not in dict(poll.poll()):
+        os.read(woken, 4096)  # of a signal whose handler did not raise
 
 
 def run_interruptible(main: Callable[[], Coroutine[None, None, int]]) -> int:

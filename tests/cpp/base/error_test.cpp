@@ -1,6 +1,7 @@
 #include "offloop/base/error.h"
 
 #include <gtest/gtest.h>
+#include <netdb.h>
 
 #include <set>
 #include <string>
@@ -37,9 +38,18 @@ TEST(Retryable, AreTheFaultsOfTheMomentOnly) {
   EXPECT_TRUE(is_retryable(ErrorCode::kPoolSaturated));
   for (const ErrorCode code :
        {ErrorCode::kOk, ErrorCode::kInvalidArgument, ErrorCode::kInvalidUrl, ErrorCode::kPoolClosed,
-        ErrorCode::kStopped, ErrorCode::kTls, ErrorCode::kTooManyRedirects, ErrorCode::kBodyTooLarge,
-        ErrorCode::kBlockedAddress, ErrorCode::kHashMismatch, ErrorCode::kInternal})
+        ErrorCode::kStopped, ErrorCode::kFetch, ErrorCode::kDns, ErrorCode::kHttpStatus, ErrorCode::kTls,
+        ErrorCode::kTooManyRedirects, ErrorCode::kBodyTooLarge, ErrorCode::kBlockedAddress, ErrorCode::kHashMismatch,
+        ErrorCode::kInternal})
     EXPECT_FALSE(is_retryable(code)) << error_code_name(code);
+}
+
+TEST(Retryable, DependsOnTheStatusAndOnWhyANameWasNotResolved) {
+  EXPECT_TRUE(is_retryable(Error(ErrorCode::kHttpStatus, "HTTP status 503", "http://h/", 503)));
+  EXPECT_FALSE(is_retryable(Error(ErrorCode::kHttpStatus, "HTTP status 404", "http://h/", 404)));
+  EXPECT_TRUE(is_retryable(Error(ErrorCode::kDns, "try again", "http://h/", EAI_AGAIN)));
+  EXPECT_FALSE(is_retryable(Error(ErrorCode::kDns, "no such name", "http://h/", EAI_NONAME)));
+  EXPECT_TRUE(is_retryable(Error(ErrorCode::kConnect, "refused")));
 }
 
 TEST(CountedNames, EveryKindHasANameOfItsOwn) {

@@ -100,6 +100,7 @@ TEST_F(Descriptors, ANameThatCouldNotBeAskedForIsAskedForAgain) {
   const auto probe = fetch_one(*fetcher, url);
   EXPECT_EQ(probe->error.code, ErrorCode::kDns);
   EXPECT_EQ(probe->error.message, "host name cannot be resolved: Too many open files");
+  EXPECT_TRUE(is_retryable(probe->error));
   none.release();
   EXPECT_EQ(fetch_one(*fetcher, url)->body, "fine");
 }
