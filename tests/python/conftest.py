@@ -2,6 +2,7 @@
 
 An `async def` test runs three times: on asyncio, on asyncio in debug mode and on uvloop. The tests of the bridge
 (marker `every_loop`), and with --all-loops every test, run twice more: with eager tasks and with Python-level tasks.
+--loops=asyncio leaves out all other kinds.
 After every test the native objects must balance (in a build that counts them); a report to the loop's exception handler
 fails it.
 """
@@ -46,6 +47,8 @@ LASTING_THREADS = ("offloop-w", "offloop-read", "offloop-dns")
 def pytest_addoption(parser: pytest.Parser) -> None:
     words = "fail at once if the installed offloop does not count its native objects"
     parser.addoption("--require-counters", action="store_true", help=words)
+    words = "of the kinds of loop and of task that a test asks for, only these"
+    parser.addoption("--loops", metavar="KIND,...", type=lambda text: text.split(","), default=None, help=words)
     parser.addoption("--all-loops", action="store_true", help="run every async test on all kinds of loop and of task")
 
 
@@ -56,6 +59,9 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    unknown = set(session.config.getoption("--loops") or ()) - {*LOOP_KINDS, *TASK_KINDS}
+    if unknown:
+        pytest.exit(f"--loops: there are no loops of kind {', '.join(sorted(unknown))}", 1)
     if session.config.getoption("--require-counters") and live_counts() is None:
         pytest.exit("this build of offloop does not count its native objects (make test-counters builds one)", 1)
 
@@ -132,7 +138,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     unknown = set(kinds) - {*LOOP_KINDS, "eager", "pytask"}
     if unknown:
         raise ValueError(f"{metafunc.definition.nodeid}: there are no loops of kind {sorted(unknown)}")
-    kinds = [kind for kind in kinds if kind != "eager" or "eager" in TASK_KINDS]
+    wanted = metafunc.config.getoption("--loops") or kinds
+    kinds = [kind for kind in kinds if kind in wanted and (kind != "eager" or "eager" in TASK_KINDS)]
     if "loop_kind" not in metafunc.fixturenames:
         metafunc.fixturenames.append("loop_kind")
     metafunc.parametrize("loop_kind", kinds)
