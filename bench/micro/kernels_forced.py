@@ -1,7 +1,8 @@
 """Every kernel set that this CPU has, forced with OFFLOOP_CPU in a process of its own, against hashlib in threads.
 
 Without AVX-512 the figures are reported; the demand is only that offloop is never slower than hashlib in threads.
-A CPU that has AVX2 but not SHA-NI has it for nobody: the last set takes the instruction from OpenSSL, so from hashlib, too.
+A CPU that has AVX2 but not SHA-NI has it for nobody: the last set takes the instruction from OpenSSL, too, and so from
+hashlib.
 """
 
 from __future__ import annotations
