@@ -35,12 +35,14 @@ def about(document: dict[str, Any]) -> list[str]:
     """The line that says where and how the figures were made."""
     machine = document["machine"]
     loads = f"load before {document['load_before']:.2f}, after {document['load_after']:.2f}"
+    polling = machine.get("halt_polling_us")
+    idle = "" if polling is None else f", idle CPUs poll {polling:.0f} us before they halt"
     lines = [
         f"`python bench/micro/{document['benchmark']}.py`, {document['date']}, {document['repeats']} rounds: "
         f"{machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} cores, {machine['system']}, "
         f"{machine['python']}, hashlib's {machine['hashlib_openssl']}, offloop {machine['offloop']} "
         f"({machine['compiler']}, {machine['abi']}), {machine['threads']} workers, "
-        f"widest kernel {machine['widest_kernel']}; {loads}."
+        f"widest kernel {machine['widest_kernel']}{idle}; {loads}."
     ]
     if document["quick"]:
         lines.append("\n**A --quick run: not a result.**")
