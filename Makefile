@@ -197,6 +197,7 @@ FIRST ?= 0
 soak: build
 	@$(system) test
 	@$(MAKE) -s $(stamps)/test
+	@$(py) -m pytest --long -m long
 	@PYTHONPATH=tests/python $(py) tests/python/soak.py --seeds $(SEEDS) --steps $(STEPS) --first $(FIRST)
 
 # ---- lint, clean --------------------------------------------------------------------------------------------------

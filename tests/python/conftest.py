@@ -49,7 +49,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-counters", action="store_true", help=words)
     words = "of the kinds of loop and of task that a test asks for, only these"
     parser.addoption("--loops", metavar="KIND,...", type=lambda text: text.split(","), default=None, help=words)
+    parser.addoption("--long", action="store_true", help="also the tests that take minutes")
     parser.addoption("--all-loops", action="store_true", help="run every async test on all kinds of loop and of task")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long") is not None]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.get_closest_marker("long") is None]
 
 
 def pytest_report_header() -> list[str]:

@@ -342,6 +342,13 @@ def test_every_kernel_gives_the_same_digests(mode: str) -> None:
     assert_clean(ended)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "no-such-kernel"])
+def test_every_kernel_hashes_more_than_four_gib_right(mode: str) -> None:
+    assert_clean(run_program("very_large", env={"OFFLOOP_CPU": mode, "OFFLOOP_THREADS": "1"}, timeout=600))
+
+
 @pytest.mark.parametrize("threads", ["1", "3", "16"])
 def test_any_number_of_threads_gives_the_same_digests(threads: str) -> None:
     assert_clean(run_program("kernels", env={"OFFLOOP_THREADS": threads}))

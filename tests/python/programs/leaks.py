@@ -130,9 +130,7 @@ async def main(kind: str, count: int) -> None:
     await settle()
     after, grown = state(loop), resident_kib() - memory
     changed = {
-        name: (before[name], after[name])
-        for name in before
-        if abs(after[name] - before[name]) > INEXACT.get(name, 0)
+        name: (before[name], after[name]) for name in before if abs(after[name] - before[name]) > INEXACT.get(name, 0)
     }
     assert not changed, changed
     assert grown < GROWTH_KIB, f"grew by {grown} KiB over {count} operations"

@@ -172,6 +172,7 @@ def usable_afterwards() -> None:
 
 def handler_raises() -> None:
     """An exception of the program's own handler ends batch_hash as KeyboardInterrupt does."""
+
     def handler(*_: object) -> None:
         raise ZeroDivisionError
 
