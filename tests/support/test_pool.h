@@ -127,7 +127,7 @@ class Blocker {
   Operation<Unit> operation_;
 };
 
-/// How many threads of this process are workers, by their name.
+/// How many threads of this process are workers, by their name, which a new one gives itself first of all.
 inline unsigned worker_threads() {
   unsigned n = 0;
   DIR* tasks = ::opendir("/proc/self/task");
@@ -143,17 +143,22 @@ inline unsigned worker_threads() {
   return n;
 }
 
-/// Sets the pool's size and returns when exactly so many workers exist; false when that never comes true.
-[[nodiscard]] inline bool resize_pool(unsigned threads) {
-  runtime::PoolOptions options;
-  options.threads = threads;
-  if (!runtime::Pool::configure(options).ok() || runtime::Pool::instance() == nullptr) return false;
+/// Returns when exactly so many workers exist; false when that never comes true.
+[[nodiscard]] inline bool until_worker_threads(unsigned threads) {
   const auto until = std::chrono::steady_clock::now() + kHang;
   while (worker_threads() != threads) {
     if (std::chrono::steady_clock::now() > until) return false;
     ::sched_yield();
   }
   return true;
+}
+
+/// Sets the pool's size and returns when exactly so many workers exist; false when that never comes true.
+[[nodiscard]] inline bool resize_pool(unsigned threads) {
+  runtime::PoolOptions options;
+  options.threads = threads;
+  return runtime::Pool::configure(options).ok() && runtime::Pool::instance() != nullptr &&
+         until_worker_threads(threads);
 }
 
 }  // namespace offloop::testing

@@ -74,7 +74,7 @@ TEST_F(PoolStart, WithoutAnyThreadASubmitFailsAndALaterOneStartsThem) {
               if (Pool::instance_if_started() != nullptr) return 3;
               g_may_start = 1 << 30;
               if (spawn([](StopToken) { return 7; }).get().value() != 7) return 4;
-              return testing::worker_threads() == 2 ? 0 : 5;
+              return testing::until_worker_threads(2) ? 0 : 5;
             }),
             "exit 0");
 }
