@@ -1,4 +1,4 @@
-"""What the documentation shows runs as it stands: every file of examples/, and the README's blocks."""
+"""What the documentation shows runs as it stands: every file of examples/, and the blocks of README and guide."""
 
 from __future__ import annotations
 
@@ -27,8 +27,18 @@ WORDS = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+GUIDE = sorted(path for path in (ROOT / "docs" / "guide").glob("*.md") if path.name != "README.md")
+
+
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+GUIDE_BLOCKS = {
+    f"{path.stem}-{number}": block
+    for path in GUIDE
+    for number, block in enumerate(blocks("python", path.read_text()), 1)
+}
 
 
 def run(*arguments: str | Path, cwd: Path) -> str:
@@ -69,6 +79,26 @@ def test_the_readme_has_examples() -> None:
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_a_python_block_of_the_readme_runs(number: int, tmp_path: Path) -> None:
     run("-c", blocks("python")[number], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", GUIDE_BLOCKS)
+def test_a_python_block_of_the_guide_runs(name: str, tmp_path: Path) -> None:
+    run("-c", GUIDE_BLOCKS[name], cwd=tmp_path)
+
+
+def test_every_page_of_the_guide_is_listed_and_has_something_that_runs() -> None:
+    contents = (ROOT / "docs" / "guide" / "README.md").read_text()
+    assert sorted(re.findall(r"\]\(([\w-]+\.md)\)", contents)) == [path.name for path in GUIDE]
+    assert {name.rpartition("-")[0] for name in GUIDE_BLOCKS} == {path.stem for path in GUIDE}
+
+
+LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_links_only_to_what_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 # A snippet is lines of a function, below its includes: `bytes` is the reader's.
