@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
+#include <new>
 #include <utility>
 
 namespace offloop::fetch {
@@ -10,30 +10,39 @@ namespace offloop::fetch {
 Admission::Admission(unsigned max_concurrent, unsigned per_host, unsigned io_threads)
     : max_concurrent_(max_concurrent), per_host_(per_host), load_(io_threads, 0) {}
 
-TransferId Admission::submit(std::unique_ptr<Transfer>& transfer, Ready& ready) {
+Result<TransferId> Admission::submit(std::unique_ptr<Transfer> transfer, Burst& ready) noexcept {
   const std::lock_guard lock(mutex_);
-  const TransferId id = submit_locked(transfer);
+  Result<TransferId> id = submit_locked(std::move(transfer));
   pump_locked(ready);
   return id;
 }
 
-std::vector<TransferId> Admission::submit_all(std::vector<std::unique_ptr<Transfer>>& transfers, Ready& ready) {
-  std::vector<TransferId> ids;
-  ids.reserve(transfers.size());
+void Admission::submit_all(std::vector<std::unique_ptr<Transfer>> transfers, std::vector<Result<TransferId>>& results,
+                           Burst& ready) noexcept {
   const std::lock_guard lock(mutex_);
-  for (std::unique_ptr<Transfer>& transfer : transfers) ids.push_back(transfer ? submit_locked(transfer) : 0);
+  for (std::size_t i = 0; i < transfers.size(); ++i) {
+    if (transfers[i]) results[i] = submit_locked(std::move(transfers[i]));
+  }
   pump_locked(ready);
-  return ids;
 }
 
-TransferId Admission::submit_locked(std::unique_ptr<Transfer>& transfer) {
-  if (closed_) return 0;
+Result<TransferId> Admission::submit_locked(std::unique_ptr<Transfer> transfer) noexcept {
+  if (closed_) return Error(ErrorCode::kPoolClosed, "the fetcher is closed");
+  try {
+    return enqueue_locked(std::move(transfer));
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
+  }
+}
+
+TransferId Admission::enqueue_locked(std::unique_ptr<Transfer> transfer) {
   if (free_slots_.empty()) {
+    if (free_slots_.capacity() <= slots_.size()) free_slots_.reserve(2 * slots_.size() + 64);  // release() needs none
     slots_.emplace_back();
     free_slots_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
   }
   const std::uint32_t index = free_slots_.back();
-  HostQueue* host = host_locked(transfer->first_url.host);
+  HostQueue* host = host_locked(transfer->first_url.host);  // the last that may throw
   free_slots_.pop_back();
 
   Transfer* t = transfer.get();
@@ -50,7 +59,7 @@ TransferId Admission::submit_locked(std::unique_ptr<Transfer>& transfer) {
   return t->id;
 }
 
-int Admission::cancel(TransferId id) {
+int Admission::cancel(TransferId id) noexcept {
   const std::lock_guard lock(mutex_);
   Transfer* transfer = find_locked(id);
   if (transfer == nullptr || transfer->cancelled) return -1;
@@ -76,7 +85,7 @@ Transfer* Admission::find(TransferId id) const {
   return find_locked(id);
 }
 
-bool Admission::move_to_host(Transfer* transfer, const std::string& host, Ready& ready) {
+bool Admission::move_to_host(Transfer* transfer, const std::string& host, Burst& ready) {
   const std::lock_guard lock(mutex_);
   HostQueue* from = transfer->host;
   if (from->name == host) return true;
@@ -104,7 +113,7 @@ bool Admission::move_to_host(Transfer* transfer, const std::string& host, Ready&
   return at_once;
 }
 
-std::unique_ptr<Transfer> Admission::release(Transfer* transfer, Ready& ready) {
+std::unique_ptr<Transfer> Admission::release(Transfer* transfer, Burst& ready) noexcept {
   const std::lock_guard lock(mutex_);
   HostQueue* host = transfer->host;
   if (transfer->place == Transfer::Place::kRunning) {
@@ -139,13 +148,18 @@ void Admission::close() {
   }
 }
 
-std::vector<Transfer*> Admission::belonging_to(unsigned io) const {
+void Admission::pump(Burst& ready) noexcept {
   const std::lock_guard lock(mutex_);
-  std::vector<Transfer*> found;
-  for (const Slot& slot : slots_) {
-    if (slot.transfer && slot.transfer->io == io) found.push_back(slot.transfer.get());
+  ready.clear();
+  pump_locked(ready);
+}
+
+Transfer* Admission::next_of(unsigned io, std::size_t& place) const {
+  const std::lock_guard lock(mutex_);
+  for (; place < slots_.size(); ++place) {
+    if (Transfer* transfer = slots_[place].transfer.get(); transfer != nullptr && transfer->io == io) return transfer;
   }
-  return found;
+  return nullptr;
 }
 
 std::uint64_t Admission::queued() const {
@@ -170,12 +184,10 @@ Transfer* Admission::find_locked(TransferId id) const {
 }
 
 HostQueue* Admission::host_locked(const std::string& name) {
-  std::unique_ptr<HostQueue>& host = hosts_[name];
-  if (!host) {
-    host = std::make_unique<HostQueue>();
-    host->name = name;
-  }
-  return host.get();
+  if (const auto found = hosts_.find(name); found != hosts_.end()) return found->second.get();
+  auto host = std::make_unique<HostQueue>();
+  host->name = name;
+  return hosts_.emplace(name, std::move(host)).first->second.get();
 }
 
 /// A million hosts pass by in one job: only those with something to do are kept.
@@ -209,8 +221,8 @@ unsigned Admission::choose_io_locked(const HostQueue& host) const {
   return static_cast<unsigned>(std::min_element(load_.begin(), load_.end()) - load_.begin());
 }
 
-void Admission::pump_locked(Ready& ready) {
-  while (!closed_ && running_ < max_concurrent_ && first_turn_ != nullptr) {
+void Admission::pump_locked(Burst& ready) noexcept {
+  while (!closed_ && running_ < max_concurrent_ && first_turn_ != nullptr && !ready.full()) {
     HostQueue* host = first_turn_;
     first_turn_ = host->next_turn;
     if (first_turn_ == nullptr) last_turn_ = nullptr;
@@ -227,7 +239,7 @@ void Admission::pump_locked(Ready& ready) {
     ++host->running;
     ++running_;
     ++load_[transfer->io];
-    ready.push_back({transfer->id, transfer->io});
+    ready.add(transfer->id, transfer->io);
     push_turn_locked(host);
   }
 }

@@ -9,7 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fetch/mailbox.h"
 #include "fetch/transfer.h"
+#include "offloop/base/result.h"
 
 namespace offloop::fetch {
 
@@ -28,21 +30,19 @@ class Admission {
  public:
   Admission(unsigned max_concurrent, unsigned per_host, unsigned io_threads);
 
-  /// Transfers that may run now, to be handed to the mailbox of their I/O thread. By id: a cancel may overtake them.
-  struct Admitted {
-    TransferId id;
-    unsigned io;
-  };
-  using Ready = std::vector<Admitted>;
+  /// Takes the transfer and gives its id, or kPoolClosed or kOutOfMemory. Here and below `ready` gets what may run now,
+  /// to be handed to the mailbox of its I/O thread; whoever finds it full then asks pump() for more.
+  Result<TransferId> submit(std::unique_ptr<Transfer> transfer, Burst& ready) noexcept;
 
-  /// Takes the transfer and gives its id; 0 when closed, then `transfer` is left as it was.
-  TransferId submit(std::unique_ptr<Transfer>& transfer, Ready& ready);
+  /// submit() of each in order under one lock; null ones keep the result that is there.
+  void submit_all(std::vector<std::unique_ptr<Transfer>> transfers, std::vector<Result<TransferId>>& results,
+                  Burst& ready) noexcept;
 
-  /// submit() of each in order under one lock; ids of 0 as there.
-  std::vector<TransferId> submit_all(std::vector<std::unique_ptr<Transfer>>& transfers, Ready& ready);
+  /// Empties `ready` and fills it with what may run now.
+  void pump(Burst& ready) noexcept;
 
   /// Marks it cancelled and takes it out of its queue. The I/O thread to tell, or -1 when there is nothing to do.
-  int cancel(TransferId id);
+  int cancel(TransferId id) noexcept;
 
   /// The I/O thread of a running transfer, or -1.
   int io_of(TransferId id) const;
@@ -52,16 +52,16 @@ class Admission {
 
   /// Moves a running transfer to another host, for a redirect. True: it goes on at once. False: it waits at the front
   /// of that host's queue without holding any place, and comes again as a kStart. [I/O thread of the transfer]
-  bool move_to_host(Transfer* transfer, const std::string& host, Ready& ready);
+  bool move_to_host(Transfer* transfer, const std::string& host, Burst& ready);
 
   /// Takes back an ended transfer and its place. [I/O thread of the transfer]
-  std::unique_ptr<Transfer> release(Transfer* transfer, Ready& ready);
+  std::unique_ptr<Transfer> release(Transfer* transfer, Burst& ready) noexcept;
 
-  /// Refuses what comes from now on; what is queued stays until its I/O thread takes it by belonging_to().
+  /// Refuses what comes from now on; what is queued stays until its I/O thread finds it by next_of().
   void close();
 
-  /// After close(): everything of that I/O thread, queued or running.
-  std::vector<Transfer*> belonging_to(unsigned io) const;
+  /// After close(): the first transfer of that I/O thread, queued or running, from that place on; null after the last.
+  Transfer* next_of(unsigned io, std::size_t& place) const;
 
   std::uint64_t queued() const;
   std::uint64_t running() const;
@@ -73,7 +73,8 @@ class Admission {
     std::unique_ptr<Transfer> transfer;
   };
 
-  TransferId submit_locked(std::unique_ptr<Transfer>& transfer);
+  Result<TransferId> submit_locked(std::unique_ptr<Transfer> transfer) noexcept;
+  TransferId enqueue_locked(std::unique_ptr<Transfer> transfer);
   Transfer* find_locked(TransferId id) const;
   HostQueue* host_locked(const std::string& name);
   void forget_host_locked(HostQueue* host);
@@ -81,7 +82,7 @@ class Admission {
   void push_turn_locked(HostQueue* host);
   void unlink_locked(Transfer* transfer);
   unsigned choose_io_locked(const HostQueue& host) const;
-  void pump_locked(Ready& ready);
+  void pump_locked(Burst& ready) noexcept;
 
   const unsigned max_concurrent_;
   const unsigned per_host_;

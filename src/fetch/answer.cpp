@@ -54,7 +54,7 @@ bool guarded(Transfer* t, Call call) {
     call();
     return true;
   } catch (const std::bad_alloc&) {
-    t->failure.emplace(ErrorCode::kOutOfMemory, "out of memory for the answer");
+    t->failure.emplace(ErrorCode::kOutOfMemory, "out of memory");
   } catch (...) {
     t->failure.emplace(ErrorCode::kInternal, "a consumer threw an exception");
   }
@@ -126,14 +126,12 @@ bool finish_head(EasySlot& slot) {
     return true;
   }
   t->discard = t->status >= 400 && slot.config->options.fail_on_status;
-  bool readable = true;
-  if (!t->discard && !guarded(t, [&] { readable = prepare_body(slot); })) return false;
-  if (!readable) return false;
+  if (!t->discard && !prepare_body(slot)) return false;
   const std::int64_t length = announced_length(*t);
   slot.sink->called_consumer = true;
-  if (!guarded(t, [&] { t->consumer->on_response({t->status, t->url.text, t->headers, length}); })) return false;
+  t->consumer->on_response({t->status, t->url.text, t->headers, length});
   if (t->discard) return true;
-  if (!guarded(t, [&] { watch_end(slot); })) return false;
+  watch_end(slot);
   if (length >= 0 && static_cast<std::uint64_t>(length) > t->max_body) {
     t->failure = too_large(*t);
     return false;
@@ -148,9 +146,8 @@ Flow give(EasySlot& slot, ByteSpan bytes) {
     t->failure = too_large(*t);
     return Flow::kAbort;
   }
-  Flow flow = Flow::kAbort;
   slot.sink->called_consumer = true;
-  if (!guarded(t, [&] { flow = t->consumer->on_body(bytes); })) return Flow::kAbort;
+  const Flow flow = t->consumer->on_body(bytes);
   if (flow == Flow::kContinue) t->body_bytes += bytes.size();
   if (flow == Flow::kPause) t->paused = true;
   if (flow == Flow::kAbort) t->failure.emplace(ErrorCode::kStopped, "the consumer ended the transfer");
@@ -190,12 +187,10 @@ Flow give_decoded(EasySlot& slot, ByteSpan in) {
   return Flow::kContinue;
 }
 
-}  // namespace
-
-std::size_t take_header_line(char* data, std::size_t, std::size_t size, void* user) {
-  EasySlot& slot = *static_cast<EasySlot*>(user);
+/// The bytes taken, or 0 to end the transfer: then `failure` says why.
+std::size_t header_line(EasySlot& slot, std::string_view line) {
   Transfer* t = slot.transfer;
-  const std::string_view line(data, size);
+  const std::size_t size = line.size();
   t->got_bytes = true;
   if (t->head_done) return size;  // a trailer
   t->head_bytes += size;
@@ -215,25 +210,35 @@ std::size_t take_header_line(char* data, std::size_t, std::size_t size, void* us
     if (!t->head_done) t->status = 0;
     return size;
   }
-  if (!guarded(t, [&] { t->headers.append_line(line); })) return 0;
+  t->headers.append_line(line);
   return size;
 }
 
-std::size_t take_body(char* data, std::size_t, std::size_t size, void* user) {
-  EasySlot& slot = *static_cast<EasySlot*>(user);
+std::size_t body_bytes(EasySlot& slot, ByteSpan bytes) {
   Transfer* t = slot.transfer;
+  const std::size_t size = bytes.size();
   if (t->discard) {
     t->discarded += size;
     return t->discarded > kMaxDiscardBytes ? 0 : size;
   }
   if (size == 0) return 0;
-  const ByteSpan bytes(reinterpret_cast<const std::uint8_t*>(data), size);
-  Flow flow = Flow::kAbort;
-  if (t->coded.decoder == nullptr)
-    flow = give(slot, bytes);
-  else if (!guarded(t, [&] { flow = give_decoded(slot, bytes); }))
-    return 0;
+  const Flow flow = t->coded.decoder == nullptr ? give(slot, bytes) : give_decoded(slot, bytes);
   return flow == Flow::kContinue ? size : flow == Flow::kPause ? CURL_WRITEFUNC_PAUSE : 0;
+}
+
+}  // namespace
+
+std::size_t take_header_line(char* data, std::size_t, std::size_t size, void* user) {
+  EasySlot& slot = *static_cast<EasySlot*>(user);
+  std::size_t taken = 0;
+  return guarded(slot.transfer, [&] { taken = header_line(slot, {data, size}); }) ? taken : 0;
+}
+
+std::size_t take_body(char* data, std::size_t, std::size_t size, void* user) {
+  EasySlot& slot = *static_cast<EasySlot*>(user);
+  const ByteSpan bytes(reinterpret_cast<const std::uint8_t*>(data), size);
+  std::size_t taken = 0;
+  return guarded(slot.transfer, [&] { taken = body_bytes(slot, bytes); }) ? taken : 0;
 }
 
 std::optional<Error> missing_end(const Transfer& t) {

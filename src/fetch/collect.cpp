@@ -52,10 +52,10 @@ Flow CollectJob::on_body(ByteSpan bytes) {
   return Flow::kAbort;
 }
 
-void CollectJob::on_done(const Result<TransferInfo>& result) {
+void CollectJob::on_done(Result<TransferInfo> result) {
   if (out_of_memory_) return ended(Error(ErrorCode::kOutOfMemory, "out of memory for the body"));
-  if (!result.ok()) return ended(Result<CollectedBody>(result.error()));
-  collected_.info = result.value();
+  if (!result.ok()) return ended(std::move(result).error());
+  collected_.info = std::move(result).value();
   ended(std::move(collected_));
 }
 

@@ -1,11 +1,11 @@
 #include "fetch/core.h"
 
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -15,15 +15,12 @@
 namespace offloop::fetch {
 namespace {
 
-Error closed_error() {
-  return Error(ErrorCode::kPoolClosed, "the fetcher is closed");
-}
-
 Error forked_error() {
   return Error(ErrorCode::kPoolClosed, "the fetcher belongs to the parent process: make a new one after fork()");
 }
 
 Error io_error(const char* what) {
+  if (errno == ENOMEM) return Error(ErrorCode::kOutOfMemory, "out of memory");
   return Error(ErrorCode::kIo, std::string(what) + ": " + std::system_category().message(errno), {}, errno);
 }
 
@@ -59,9 +56,9 @@ Result<std::shared_ptr<Core>> Core::create(FetcherOptions options) {
   const unsigned io_threads = options.io_threads;
   std::shared_ptr<Core> core(new Core(std::move(options), std::move(policy), std::move(overrides)));
   for (unsigned i = 0; i < io_threads; ++i) {
-    const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (event_fd < 0) return io_error("eventfd");
-    core->mailboxes_.push_back(std::make_shared<Mailbox>(event_fd));
+    auto mailbox = std::make_shared<Mailbox>();
+    if (mailbox->event_fd() < 0) return io_error("eventfd");
+    core->mailboxes_.push_back(std::move(mailbox));
   }
   for (unsigned i = 0; i < io_threads; ++i) {
     std::unique_ptr<IoThread> io =
@@ -82,8 +79,9 @@ bool Core::in_own_process() const noexcept {
   return generation_ == fork_generation();
 }
 
-void Core::close_in_child() noexcept {
+void Core::abandon_in_child() noexcept {
   for (const auto& io : io_) io->close_in_child();
+  abandoned_ = shared_from_this();
 }
 
 Result<std::unique_ptr<Transfer>> Core::make_transfer(const Request& request, BodyConsumer* consumer) const {
@@ -117,14 +115,21 @@ Result<std::unique_ptr<Transfer>> Core::make_transfer(const Request& request, Bo
 }
 
 Result<TransferId> Core::start(const Request& request, BodyConsumer* consumer) {
+  try {
+    return try_start(request, consumer);
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
+  }
+}
+
+Result<TransferId> Core::try_start(const Request& request, BodyConsumer* consumer) {
   if (!in_own_process()) return forked_error();
   Result<std::unique_ptr<Transfer>> transfer = make_transfer(request, consumer);
   if (!transfer) return std::move(transfer).error();
   if (Error error = start_threads(); error.code != ErrorCode::kOk) return error;
-  Admission::Ready ready;
-  const TransferId id = admission_.submit(transfer.value(), ready);
+  Burst ready;
+  Result<TransferId> id = admission_.submit(std::move(transfer).value(), ready);
   hand_over(ready);
-  if (id == 0) return closed_error();
   return id;
 }
 
@@ -141,43 +146,39 @@ std::vector<Result<TransferId>> Core::start_many(const std::vector<Fetcher::Star
   std::vector<std::unique_ptr<Transfer>> transfers(starts.size());
   for (std::size_t i = 0; i < starts.size(); ++i) {
     Result<std::unique_ptr<Transfer>> transfer = make_transfer(starts[i].request, starts[i].consumer);
-    if (transfer) transfers[i] = std::move(transfer).value();
-    results.push_back(transfer ? Result<TransferId>(closed_error()) : Result<TransferId>(transfer.error()));
+    if (transfer) {
+      transfers[i] = std::move(transfer).value();
+      results.emplace_back(TransferId{});
+    } else {
+      results.emplace_back(std::move(transfer).error());
+    }
   }
-  Admission::Ready ready;
-  const std::vector<TransferId> ids = admission_.submit_all(transfers, ready);
+  Burst ready;  // from here on nothing fails
+  admission_.submit_all(std::move(transfers), results, ready);
   hand_over(ready);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] != 0) results[i] = ids[i];
-  }
   return results;
 }
 
-/// One wake for each I/O thread, however many transfers it gets.
-void Core::hand_over(const Admission::Ready& ready) {
-  if (ready.size() == 1) {
-    mailboxes_[ready[0].io]->post({Command::Kind::kStart, ready[0].id, nullptr});
-    return;
+void Core::hand_over(Burst& ready) noexcept {
+  for (; !ready.empty(); admission_.pump(ready)) {
+    post_all(mailboxes_, Command::Kind::kStart, ready);
+    if (!ready.full()) return;
   }
-  std::vector<std::vector<Command>> bursts(mailboxes_.size());
-  for (const Admission::Admitted& admitted : ready) {
-    bursts[admitted.io].push_back({Command::Kind::kStart, admitted.id, nullptr});
-  }
-  for (std::size_t i = 0; i < bursts.size(); ++i) mailboxes_[i]->post_all(std::move(bursts[i]));
 }
 
-void Core::cancel(const std::vector<TransferId>& ids) {
+void Core::cancel(std::span<const TransferId> ids) noexcept {
   if (!in_own_process()) return;
-  std::vector<std::vector<Command>> bursts(mailboxes_.size());
+  Burst cancelled;
   for (const TransferId id : ids) {
-    if (const int io = admission_.cancel(id); io >= 0) {
-      bursts[static_cast<std::size_t>(io)].push_back({Command::Kind::kCancel, id, nullptr});
-    }
+    if (const int io = admission_.cancel(id); io >= 0) cancelled.add(id, static_cast<unsigned>(io));
+    if (!cancelled.full()) continue;
+    post_all(mailboxes_, Command::Kind::kCancel, cancelled);
+    cancelled.clear();
   }
-  for (std::size_t i = 0; i < bursts.size(); ++i) mailboxes_[i]->post_all(std::move(bursts[i]));
+  if (!cancelled.empty()) post_all(mailboxes_, Command::Kind::kCancel, cancelled);
 }
 
-void Core::resume(TransferId id) {
+void Core::resume(TransferId id) noexcept {
   if (!in_own_process()) return;
   if (const int io = admission_.io_of(id); io >= 0) {
     mailboxes_[static_cast<std::size_t>(io)]->post({Command::Kind::kResume, id, nullptr});
@@ -187,8 +188,9 @@ void Core::resume(TransferId id) {
 Error Core::start_threads() {
   if (started_.load(std::memory_order_acquire)) return {};
   const std::lock_guard lock(mutex_);
-  if (closed_) return closed_error();
+  if (closed_) return Error(ErrorCode::kPoolClosed, "the fetcher is closed");
   const BlockedSignals blocked;
+  errno = 0;
   try {
     while (threads_.size() < io_.size()) {
       threads_.emplace_back([core = shared_from_this(), index = threads_.size()] {
@@ -199,7 +201,10 @@ Error Core::start_threads() {
       });
       ++alive_;
     }
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
   } catch (const std::system_error& e) {
+    if (errno == ENOMEM) return Error(ErrorCode::kOutOfMemory, "out of memory");
     return Error(ErrorCode::kIo, std::string("no I/O thread: ") + e.what(), {}, e.code().value());
   }
   started_.store(true, std::memory_order_release);

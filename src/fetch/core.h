@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -23,14 +24,15 @@ class Core : public std::enable_shared_from_this<Core> {
 
   Result<TransferId> start(const Request& request, BodyConsumer* consumer);
   std::vector<Result<TransferId>> start_many(const std::vector<Fetcher::Start>& starts);
-  void cancel(const std::vector<TransferId>& ids);
-  void resume(TransferId id);
+  void cancel(std::span<const TransferId> ids) noexcept;
+  void resume(TransferId id) noexcept;
   bool close(bool wait, double timeout_s);
   FetcherStats stats() const;
 
   /// False in a child of the process that made it.
   bool in_own_process() const noexcept;
-  void close_in_child() noexcept;
+  /// Closes descriptors by number and keeps the memory for ever.
+  void abandon_in_child() noexcept;
 
   const Config& config() const noexcept { return config_; }
   void set_observer(RoundObserver* observer) { observer_.store(observer, std::memory_order_release); }
@@ -40,9 +42,11 @@ class Core : public std::enable_shared_from_this<Core> {
 
   Result<std::unique_ptr<Transfer>> make_transfer(const Request& request, BodyConsumer* consumer) const;
   Error start_threads();
-  void hand_over(const Admission::Ready& ready);
+  Result<TransferId> try_start(const Request& request, BodyConsumer* consumer);
+  void hand_over(Burst& ready) noexcept;
   bool on_io_thread() const;
 
+  std::shared_ptr<Core> abandoned_;  ///< itself, in a forked child
   const std::uint32_t generation_;
   Config config_;
   Admission admission_;
@@ -61,6 +65,6 @@ class Core : public std::enable_shared_from_this<Core> {
 
 /// The process's Fetchers, for close_all_fetchers(). [any thread]
 void register_core(Core* core);
-void unregister_core(Core* core);
+void unregister_core(Core* core) noexcept;
 
 }  // namespace offloop::fetch

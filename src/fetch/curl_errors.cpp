@@ -53,8 +53,8 @@ ErrorCode code_of(CURLcode code, bool answered) {
   }
 }
 
-std::once_flag g_once;
-CURLcode g_init = CURLE_OK;
+std::mutex g_mutex;
+bool g_ready = false;  // guarded by g_mutex
 
 }  // namespace
 
@@ -73,14 +73,20 @@ std::string seconds_text(double seconds) {
 }
 
 Error init_curl_once() {
-  std::call_once(g_once, [] {
-    // libcurl initialises OpenSSL, which registers its clean-up for exit; handlers run last-in-first-out, so ours,
-    // registered after it, ends the I/O threads before OpenSSL's state goes away under them.
-    g_init = curl_global_init(CURL_GLOBAL_DEFAULT);
-    std::atexit([] { close_all_fetchers(); });
-  });
-  if (g_init == CURLE_OK) return {};
-  return Error(ErrorCode::kInternal, std::string("libcurl cannot be initialised: ") + curl_easy_strerror(g_init));
+  const std::lock_guard lock(g_mutex);
+  if (g_ready) return {};
+  // libcurl initialises OpenSSL, which registers its clean-up for exit; handlers run last-in-first-out, so ours,
+  // registered after it, ends the I/O threads before OpenSSL's state goes away under them.
+  const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code == CURLE_OUT_OF_MEMORY) return Error(ErrorCode::kOutOfMemory, "out of memory");
+  if (code != CURLE_OK)
+    return Error(ErrorCode::kInternal, std::string("libcurl cannot be initialised: ") + curl_easy_strerror(code));
+  if (std::atexit([] { close_all_fetchers(); }) != 0) {
+    curl_global_cleanup();
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
+  }
+  g_ready = true;
+  return {};
 }
 
 }  // namespace offloop::fetch

@@ -17,7 +17,8 @@ Error error_from_curl(CURLcode code, const std::string& detail, bool answered);
 /// "10s", "0.25s".
 std::string seconds_text(double seconds);
 
-/// Initialises libcurl once for the process. kInternal with libcurl's reason when it fails. [any thread]
+/// Initialises libcurl once for the process. kOutOfMemory, or kInternal with libcurl's reason, when it fails: the next
+/// call tries again. [any thread]
 Error init_curl_once();
 
 }  // namespace offloop::fetch

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -20,8 +21,7 @@ namespace {
 constexpr long kBufferBytes = 128 * 1024;
 constexpr long kDnsCacheSeconds = 60;
 
-std::string address_text(const curl_sockaddr& address) {
-  char text[INET6_ADDRSTRLEN] = "";
+void address_text(const curl_sockaddr& address, char (&text)[INET6_ADDRSTRLEN]) {
   if (address.family == AF_INET) {
     sockaddr_in in;
     std::memcpy(&in, &address.addr, sizeof in);
@@ -31,10 +31,10 @@ std::string address_text(const curl_sockaddr& address) {
     std::memcpy(&in, &address.addr, sizeof in < address.addrlen ? sizeof in : address.addrlen);
     inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
   }
-  return text;
 }
 
-curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
+// Nothing may be thrown through libcurl's C frames.
+curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) noexcept {
   EasySlot& slot = *static_cast<EasySlot*>(user);
   if (!slot.config->policy.allows_everything()) {
     // curl_sockaddr's own addr is a sockaddr that addrlen bytes follow; IPv6 is longer than the struct says.
@@ -42,7 +42,7 @@ curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
     const char* reason = ip ? slot.config->policy.refusal(*ip) : "not an IP address";
     if (reason != nullptr) {
       slot.transfer->refused = reason;
-      slot.transfer->refused_address = address_text(*address);
+      address_text(*address, slot.transfer->refused_address);
       return CURL_SOCKET_BAD;
     }
   }
@@ -51,11 +51,15 @@ curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
     slot.transfer->socket_error = errno;
     return CURL_SOCKET_BAD;
   }
-  slot.sink->socket_opened(fd);
+  if (!slot.sink->socket_opened(fd)) {
+    ::close(fd);
+    slot.transfer->socket_error = ENOMEM;
+    return CURL_SOCKET_BAD;
+  }
   return fd;
 }
 
-int close_socket(void* user, curl_socket_t fd) {
+int close_socket(void* user, curl_socket_t fd) noexcept {
   static_cast<CallbackSink*>(user)->socket_closed(fd);
   return ::close(fd);
 }
@@ -63,12 +67,13 @@ int close_socket(void* user, curl_socket_t fd) {
 }  // namespace
 
 std::unique_ptr<EasySlot> EasySlot::create(CallbackSink* sink, const Config* config) {
-  std::unique_ptr<EasySlot> slot(new EasySlot);
+  std::unique_ptr<EasySlot> slot(new (std::nothrow) EasySlot);
+  if (!slot) return nullptr;
   slot->easy = curl_easy_init();
   if (slot->easy == nullptr) return nullptr;
   slot->sink = sink;
   slot->config = config;
-  slot->set_constant_options();
+  if (!slot->set_constant_options()) return nullptr;
   return slot;
 }
 
@@ -76,9 +81,13 @@ EasySlot::~EasySlot() {
   curl_easy_cleanup(easy);
 }
 
-void EasySlot::set_constant_options() {
+bool EasySlot::set_constant_options() {
   const FetcherOptions& options = config->options;
-  const auto set = [this](CURLoption option, auto value) { curl_easy_setopt(easy, option, value); };
+  bool has_memory = true;
+  const auto set = [&](CURLoption option, auto value) {
+    // Other failures are options that this libcurl does not have.
+    if (curl_easy_setopt(easy, option, value) == CURLE_OUT_OF_MEMORY) has_memory = false;
+  };
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_QUICK_EXIT, 1L);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -111,19 +120,21 @@ void EasySlot::set_constant_options() {
   // A connection outlives the handle that opened it, so its end is reported to the thread.
   set(CURLOPT_CLOSESOCKETFUNCTION, &close_socket);
   set(CURLOPT_CLOSESOCKETDATA, sink);
+  return has_memory;
 }
 
-void EasySlot::reset() {
+bool EasySlot::reset() {
   curl_easy_reset(easy);
   known_ = Known{};
-  set_constant_options();
+  broken = !set_constant_options();
+  return !broken;
 }
 
-void EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Slist> resolve, long timeout_ms,
+bool EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Slist> resolve, long timeout_ms,
                        long connect_timeout_ms) {
   transfer = t;
   message[0] = '\0';
-  curl_easy_setopt(easy, CURLOPT_URL, t->url.text.c_str());
+  if (curl_easy_setopt(easy, CURLOPT_URL, t->url.text.c_str()) != CURLE_OK) return false;
 
   const bool own = t->own_headers != nullptr;
   const bool other_origin = !t->url.same_origin(t->first_url);
@@ -140,7 +151,7 @@ void EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Sl
     known_.method = t->method;
   }
   if (proxy != known_.proxy) {
-    curl_easy_setopt(easy, CURLOPT_PROXY, proxy != nullptr ? proxy->text.c_str() : "");
+    if (curl_easy_setopt(easy, CURLOPT_PROXY, proxy != nullptr ? proxy->text.c_str() : "") != CURLE_OK) return false;
     known_.proxy = proxy;
   }
   if (timeout_ms != known_.timeout_ms) curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, known_.timeout_ms = timeout_ms);
@@ -151,6 +162,7 @@ void EasySlot::prepare(Transfer* t, const Proxy* proxy, std::shared_ptr<const Sl
     curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve ? resolve->get() : nullptr);
     known_.resolve = std::move(resolve);
   }
+  return true;
 }
 
 }  // namespace offloop::fetch

@@ -1,5 +1,6 @@
 #include "offloop/fetch/fetcher.h"
 
+#include <new>
 #include <utility>
 
 #include "fetch/core.h"
@@ -12,9 +13,13 @@ constexpr double kDestructorSeconds = 0.25;  // at exit nobody waits longer (doc
 }  // namespace
 
 Result<std::unique_ptr<Fetcher>> Fetcher::create(FetcherOptions options) {
-  Result<std::shared_ptr<Core>> core = Core::create(std::move(options));
-  if (!core) return std::move(core).error();
-  return std::unique_ptr<Fetcher>(new Fetcher(std::move(core).value()));
+  try {
+    Result<std::shared_ptr<Core>> core = Core::create(std::move(options));
+    if (!core) return std::move(core).error();
+    return std::unique_ptr<Fetcher>(new Fetcher(std::move(core).value()));
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
+  }
 }
 
 Fetcher::Fetcher(std::shared_ptr<Core> core) : core_(std::move(core)) {}
@@ -26,8 +31,7 @@ Fetcher::~Fetcher() {
   }
   // A forked child: locks may be held by threads that do not exist here, and libcurl's clean-up would speak TLS on the
   // parent's connections. Close by number and leave the memory.
-  core_->close_in_child();
-  new std::shared_ptr<Core>(std::move(core_));
+  core_->abandon_in_child();
 }
 
 Result<TransferId> Fetcher::start(const Request& request, BodyConsumer* consumer) {
@@ -38,15 +42,15 @@ std::vector<Result<TransferId>> Fetcher::start_many(const std::vector<Start>& st
   return core_->start_many(starts);
 }
 
-void Fetcher::cancel(TransferId id) {
-  core_->cancel({id});
+void Fetcher::cancel(TransferId id) noexcept {
+  core_->cancel({&id, 1});
 }
 
-void Fetcher::cancel_many(const std::vector<TransferId>& ids) {
+void Fetcher::cancel_many(const std::vector<TransferId>& ids) noexcept {
   core_->cancel(ids);
 }
 
-void Fetcher::resume(TransferId id) {
+void Fetcher::resume(TransferId id) noexcept {
   core_->resume(id);
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -23,27 +24,34 @@ constexpr long kIdleConnections = 64;  // kept beside those in use
 std::unique_ptr<IoThread> IoThread::create(unsigned index, IoContext context) {
   const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) return nullptr;
-  CURLM* multi = curl_multi_init();
-  if (multi == nullptr) {
+  std::unique_ptr<IoThread> thread;
+  try {
+    thread.reset(new IoThread(index, context, epoll_fd));
+  } catch (const std::bad_alloc&) {
     ::close(epoll_fd);
     errno = ENOMEM;
     return nullptr;
   }
-  return std::unique_ptr<IoThread>(new IoThread(index, context, epoll_fd, multi));
+  if (!thread->poll_.add_event(thread->mailbox_->event_fd())) return nullptr;
+  if (!thread->make_multi()) {
+    thread.reset();
+    errno = ENOMEM;
+  }
+  return thread;
 }
 
-IoThread::IoThread(unsigned index, IoContext context, int epoll_fd, CURLM* multi)
-    : index_(index),
-      context_(context),
-      epoll_fd_(epoll_fd),
-      multi_(multi),
-      poll_(epoll_fd),
-      mailbox_(context.mailboxes[index]) {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.fd = mailbox_->event_fd();
-  epoll_ctl(epoll_fd, EPOLL_CTL_ADD, mailbox_->event_fd(), &event);
+IoThread::IoThread(unsigned index, IoContext context, int epoll_fd)
+    : index_(index), context_(context), epoll_fd_(epoll_fd), poll_(epoll_fd), mailbox_(context.mailboxes[index]) {
+  commands_.reserve(Mailbox::kRoom);
+  starts_.reserve(Mailbox::kRoom);
+  starting_.reserve(Mailbox::kRoom);
+}
 
+/// False without memory.
+bool IoThread::make_multi() noexcept {
+  if (multi_ != nullptr) return true;
+  multi_ = curl_multi_init();
+  if (multi_ == nullptr) return false;
   const FetcherOptions& options = context_.config.options;
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &IoThread::socket_callback);
   curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
@@ -51,6 +59,7 @@ IoThread::IoThread(unsigned index, IoContext context, int epoll_fd, CURLM* multi
   curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
   curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_concurrent) + kIdleConnections);
   curl_multi_setopt(multi_, CURLMOPT_PIPELINING, options.http2 ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
+  return true;
 }
 
 IoThread::~IoThread() {
@@ -58,14 +67,16 @@ IoThread::~IoThread() {
 }
 
 void IoThread::clean_up() {
-  if (multi_ == nullptr) return;
+  const int epoll_fd = epoll_fd_.load(std::memory_order_relaxed);
+  if (epoll_fd < 0) return;
   for (const auto& slot : slots_) {
     if (slot->in_multi) curl_multi_remove_handle(multi_, slot->easy);
   }
   slots_.clear();
   free_slots_.clear();
   curl_multi_cleanup(std::exchange(multi_, nullptr));
-  ::close(epoll_fd_.exchange(-1));
+  epoll_fd_.store(-1);
+  ::close(epoll_fd);
 }
 
 void IoThread::close_in_child() noexcept {
@@ -74,18 +85,19 @@ void IoThread::close_in_child() noexcept {
   poll_.descriptors().close_all();
 }
 
-void IoThread::socket_opened(curl_socket_t fd) {
-  poll_.opened(fd);
+bool IoThread::socket_opened(curl_socket_t fd) noexcept {
   IoCounters::bump(counters_.connections_opened);
+  return poll_.opened(fd);
 }
 
-void IoThread::socket_closed(curl_socket_t fd) {
+void IoThread::socket_closed(curl_socket_t fd) noexcept {
   poll_.closed(fd);
 }
 
 int IoThread::socket_callback(CURL*, curl_socket_t fd, int what, void* user, void*) {
-  static_cast<IoThread*>(user)->poll_.want(fd, what);
-  return 0;
+  auto* self = static_cast<IoThread*>(user);
+  if (!self->poll_.want(fd, what)) self->multi_failed_ = true;
+  return 0;  // anything else, and libcurl never uses the multi handle again
 }
 
 int IoThread::timer_callback(CURLM*, long timeout_ms, void* user) {
@@ -145,37 +157,66 @@ void IoThread::wait_for_events() {
     if ((flags & EPOLLIN) != 0) mask |= CURL_CSELECT_IN;
     if ((flags & EPOLLOUT) != 0) mask |= CURL_CSELECT_OUT;
     if ((flags & (EPOLLERR | EPOLLHUP)) != 0) mask |= CURL_CSELECT_ERR;
-    int running = 0;
-    curl_multi_socket_action(multi_, fd, mask, &running);
+    socket_action(fd, mask);
+  }
+}
+
+template <class Step>
+void IoThread::step(TransferId id, Step run) noexcept {
+  try {
+    run();
+  } catch (const std::bad_alloc&) {
+    if (Transfer* t = context_.admission.find(id)) fail(t, Error(ErrorCode::kOutOfMemory, "out of memory"));
   }
 }
 
 void IoThread::work_round() {
   handle_commands();
   if (stopping_) return;
-  std::vector<TransferId> starts;
-  starts.swap(starts_);
-  for (const TransferId id : starts) {
-    if (Transfer* t = context_.admission.find(id)) begin(t);
+  starting_.swap(starts_);
+  for (const TransferId id : starting_) {
+    if (Transfer* t = context_.admission.find(id)) step(id, [&] { begin(t); });
   }
+  starting_.clear();
   run_curl_timer();
   expire_lookups();
   collect_done();
+  no_memory_ = false;
+  drop_failed_multi();
 }
 
 void IoThread::run_curl_timer() {
   if (curl_timer_ == Clock::time_point::max()) return;
   if (curl_timer_ != Clock::time_point::min() && curl_timer_ > Clock::now()) return;
   curl_timer_ = Clock::time_point::max();  // libcurl sets it again when it has more to do
+  socket_action(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void IoThread::socket_action(curl_socket_t fd, int mask) {
+  if (multi_ == nullptr) return;
   int running = 0;
-  curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+  errno = 0;
+  if (curl_multi_socket_action(multi_, fd, mask, &running) != CURLM_OK) multi_failed_ = true;
+  if (errno == ENOMEM) no_memory_ = true;
+}
+
+/// There was no memory to watch a socket, and libcurl does not say whose: that transfer would wait for ever.
+/// Worse, 7.88 then divides by zero when it meets the socket's number again. So all that it has in its hands end, and
+/// so does the multi handle; the next transfer makes another.
+void IoThread::drop_failed_multi() noexcept {
+  if (!std::exchange(multi_failed_, false)) return;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i]->in_multi) fail(slots_[i]->transfer, Error(ErrorCode::kOutOfMemory, "out of memory"));
+  }
+  curl_multi_cleanup(std::exchange(multi_, nullptr));
+  curl_timer_ = Clock::time_point::max();
 }
 
 void IoThread::handle_commands() {
   commands_.clear();
   mailbox_->drain(commands_);
   for (Command& command : commands_) {
-    handle(command);
+    step(command.id, [&] { handle(command); });
     if (stopping_) return;
   }
 }
@@ -202,22 +243,28 @@ void IoThread::handle(Command& command) {
 }
 
 void IoThread::collect_done() {
+  if (multi_ == nullptr) return;
   int left = 0;
   while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     EasySlot* slot = nullptr;
     const CURLcode code = message->data.result;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &slot);
-    hop_done(slot, code);
+    step(slot->transfer->id, [&] { hop_done(slot, code); });
   }
 }
 
-void IoThread::hand_over(const Admission::Ready& ready) {
-  for (const Admission::Admitted& admitted : ready) {
-    if (admitted.io == index_)
-      starts_.push_back(admitted.id);
-    else
-      context_.mailboxes[admitted.io]->post({Command::Kind::kStart, admitted.id, nullptr});
+/// What is ready, and what more may run.
+void IoThread::hand_over(Burst& ready) noexcept {
+  for (; !ready.empty(); context_.admission.pump(ready)) {
+    for (const Burst::Entry& entry : ready) {
+      // Beyond the room that is there anyway the mailbox takes them, which waits for memory.
+      if (entry.io == index_ && starts_.size() < starts_.capacity())
+        starts_.push_back(entry.id);
+      else
+        context_.mailboxes[entry.io]->post({Command::Kind::kStart, entry.id, nullptr});
+    }
+    if (!ready.full()) return;
   }
 }
 
@@ -225,16 +272,19 @@ EasySlot* IoThread::take_slot() {
   if (free_slots_.empty()) {
     std::unique_ptr<EasySlot> slot = EasySlot::create(this, &context_.config);
     if (!slot) return nullptr;
+    if (free_slots_.capacity() <= slots_.size())
+      free_slots_.reserve(2 * slots_.size() + 16);  // so that an end needs none
     slots_.push_back(std::move(slot));
     return slots_.back().get();
   }
   EasySlot* slot = free_slots_.back();  // the last used one is warm in the cache
+  if (slot->broken && !slot->reset()) return nullptr;
   free_slots_.pop_back();
   return slot;
 }
 
 /// Takes the handle out of libcurl; a connection in the middle of an answer is closed by that, a finished one is kept.
-void IoThread::drop_slot(Transfer* t) {
+void IoThread::drop_slot(Transfer* t) noexcept {
   EasySlot* slot = std::exchange(t->slot, nullptr);
   t->phase = Transfer::Phase::kIdle;
   if (slot == nullptr) return;
@@ -260,9 +310,12 @@ std::shared_ptr<const Slist> IoThread::resolve_list(Transfer* t, const std::stri
       if (&address != &resolution.addresses.front()) line += ',';
       line += address.find(':') != std::string::npos ? "[" + address + "]" : address;
     }
-    entry = std::make_shared<ResolveList>();
-    entry->addresses = resolution.addresses;
-    entry->list = std::make_shared<const Slist>(curl_slist_append(nullptr, line.c_str()));
+    auto fresh = std::make_shared<ResolveList>();
+    fresh->addresses = resolution.addresses;
+    Slist list(curl_slist_append(nullptr, line.c_str()));
+    if (!list) throw std::bad_alloc();
+    fresh->list = std::make_shared<const Slist>(std::move(list));
+    entry = std::move(fresh);
   }
   t->resolve_given = entry;
   return entry->list;
@@ -271,7 +324,8 @@ std::shared_ptr<const Slist> IoThread::resolve_list(Transfer* t, const std::stri
 void IoThread::end_all() {
   mailbox_->close();
   starts_.clear();
-  for (Transfer* t : context_.admission.belonging_to(index_)) {
+  std::size_t place = 0;
+  while (Transfer* t = context_.admission.next_of(index_, place)) {
     fail(t, Error(ErrorCode::kStopped, "the fetcher was closed"));
   }
 }

@@ -56,19 +56,26 @@ class IoThread final : public CallbackSink {
   /// Closes the inherited descriptors by number. [forked child]
   void close_in_child() noexcept;
 
-  void socket_opened(curl_socket_t fd) override;
-  void socket_closed(curl_socket_t fd) override;
+  bool socket_opened(curl_socket_t fd) noexcept override;
+  void socket_closed(curl_socket_t fd) noexcept override;
 
  private:
-  IoThread(unsigned index, IoContext context, int epoll_fd, CURLM* multi);
+  IoThread(unsigned index, IoContext context, int epoll_fd);
 
   static int socket_callback(CURL*, curl_socket_t fd, int what, void* user, void*);
   static int timer_callback(CURLM*, long timeout_ms, void* user);
+
+  /// Runs a step of the transfer; without memory for it, the transfer ends.
+  template <class Step>
+  void step(TransferId id, Step run) noexcept;
 
   int wait_ms();
   void wait_for_events();
   void work_round();
   void run_curl_timer();
+  void socket_action(curl_socket_t fd, int mask);
+  bool make_multi() noexcept;
+  void drop_failed_multi() noexcept;
   void handle_commands();
   void handle(Command& command);
   void expire_lookups();
@@ -86,10 +93,11 @@ class IoThread final : public CallbackSink {
   Error failure_of(Transfer& t, EasySlot& slot, CURLcode code) const;
   TransferInfo info_of(Transfer& t, CURL* easy) const;
 
-  void fail(Transfer* t, Error error);
-  void finish(Transfer* t, const Result<TransferInfo>& result);
-  void hand_over(const Admission::Ready& ready);
-  void drop_slot(Transfer* t);
+  // The end of a transfer needs no memory.
+  void fail(Transfer* t, Error error) noexcept;
+  void finish(Transfer* t, Result<TransferInfo> result) noexcept;
+  void hand_over(Burst& ready) noexcept;
+  void drop_slot(Transfer* t) noexcept;
   EasySlot* take_slot();
   std::shared_ptr<const Slist> resolve_list(Transfer* t, const std::string& host, std::uint16_t port,
                                             const Resolution& resolution);
@@ -99,7 +107,7 @@ class IoThread final : public CallbackSink {
   const unsigned index_;
   IoContext context_;
   std::atomic<int> epoll_fd_;
-  CURLM* multi_;
+  CURLM* multi_ = nullptr;  // null after a failure, until the next transfer makes another
   SocketPoll poll_;
   std::shared_ptr<Mailbox> mailbox_;
 
@@ -107,11 +115,14 @@ class IoThread final : public CallbackSink {
   std::set<std::pair<Clock::time_point, TransferId>> lookup_deadlines_;
   std::vector<Command> commands_;
   std::vector<TransferId> starts_;  // admitted by this thread's own releases
+  std::vector<TransferId> starting_;
   std::vector<std::unique_ptr<EasySlot>> slots_;
   std::vector<EasySlot*> free_slots_;
 
   std::unordered_map<std::string, std::shared_ptr<ResolveList>> resolve_lists_;  // by "host:port"
 
+  bool multi_failed_ = false;  // libcurl or epoll did not do what it was asked
+  bool no_memory_ = false;     // malloc failed in libcurl in this round
   bool stopping_ = false;
   IoCounters counters_;
 };

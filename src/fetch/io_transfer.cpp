@@ -2,6 +2,7 @@
 #include <netdb.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <memory>
 #include <new>
@@ -45,11 +46,9 @@ curl_off_t curl_time_us(CURL* easy, CURLINFO what) {
 }
 
 /// "Out of memory" is what libcurl up to 8.5 also says when a header line outgrows its buffer. It is that when bytes of
-/// an answer have come, its head is not complete, and there is memory.
+/// an answer have come, its head is not complete, and malloc did not fail.
 bool is_long_line(const Transfer& t, CURL* easy) {
-  if (t.head_done || curl_time_us(easy, CURLINFO_STARTTRANSFER_TIME_T) == 0) return false;
-  const std::unique_ptr<char[]> probe(new (std::nothrow) char[256 * 1024]);
-  return probe != nullptr;
+  return !t.head_done && curl_time_us(easy, CURLINFO_STARTTRANSFER_TIME_T) != 0;
 }
 
 }  // namespace
@@ -88,6 +87,7 @@ void IoThread::begin_hop(Transfer* t) {
 void IoThread::load(Transfer* t, const Resolution* resolution) {
   t->phase = Transfer::Phase::kIdle;
   if (resolution != nullptr && resolution->addresses.empty()) {
+    if (resolution->out_of_memory) throw std::bad_alloc();
     return fail(t, Error(ErrorCode::kDns, "host name cannot be resolved: " + resolution->failure, {},
                          resolution->temporary ? EAI_AGAIN : EAI_NONAME));
   }
@@ -100,19 +100,25 @@ void IoThread::load(Transfer* t, const Resolution* resolution) {
   if (connect != Clock::duration::max()) connect -= t->dns_time;
   if (total <= Clock::duration{}) return fail(t, timeout_error(*t, nullptr));
 
-  EasySlot* slot = take_slot();
-  if (slot == nullptr) return fail(t, Error(ErrorCode::kOutOfMemory, "no memory for a transfer"));
   const Proxy* proxy = context_.config.proxy.for_url(t->url);
   std::shared_ptr<const Slist> list;
   if (resolution != nullptr) {
     list = proxy != nullptr ? resolve_list(t, proxy->host, proxy->port, *resolution)
                             : resolve_list(t, t->url.host, t->url.port, *resolution);
   }
-  slot->prepare(t, proxy, std::move(list), limit_ms(total), connect == Clock::duration::max() ? 0 : limit_ms(connect));
+  EasySlot* slot = make_multi() ? take_slot() : nullptr;
+  if (slot == nullptr) throw std::bad_alloc();
   t->slot = slot;
   t->phase = Transfer::Phase::kLoading;
+  const long connect_ms = connect == Clock::duration::max() ? 0 : limit_ms(connect);
+  if (!slot->prepare(t, proxy, std::move(list), limit_ms(total), connect_ms)) {
+    slot->broken = true;
+    throw std::bad_alloc();
+  }
   t->paused = false;
   if (const CURLMcode code = curl_multi_add_handle(multi_, slot->easy); code != CURLM_OK) {
+    slot->broken = true;
+    if (code == CURLM_OUT_OF_MEMORY) throw std::bad_alloc();
     return fail(t, Error(ErrorCode::kInternal, curl_multi_strerror(code)));
   }
   slot->in_multi = true;
@@ -135,6 +141,7 @@ void IoThread::resume(Transfer* t) {
   t->paused = false;
   // May call on_body at once, which may pause again. An error is not reported by a message, so it is handled here.
   const CURLcode code = curl_easy_pause(t->slot->easy, CURLPAUSE_CONT);
+  if (code == CURLE_OUT_OF_MEMORY) multi_failed_ = true;
   if (code != CURLE_OK) hop_done(t->slot, code);
 }
 
@@ -165,9 +172,8 @@ bool IoThread::try_another_connection(Transfer* t, CURLcode code) {
   long opened = 0;
   curl_easy_getinfo(t->slot->easy, CURLINFO_NUM_CONNECTS, &opened);
   if (opened != 0 || ++t->dead_connections > kMaxDeadConnections) return false;
-  EasySlot* slot = t->slot;
+  t->slot->broken = true;  // to be reset
   drop_slot(t);
-  slot->reset();
   begin_hop(t);
   return true;
 }
@@ -193,7 +199,7 @@ void IoThread::follow(Transfer* t) {
   t->refused = nullptr;
   t->socket_error = 0;
 
-  Admission::Ready ready;
+  Burst ready;
   const bool at_once = context_.admission.move_to_host(t, t->url.host, ready);
   hand_over(ready);
   if (at_once) begin_hop(t);
@@ -215,18 +221,23 @@ Error IoThread::timeout_error(const Transfer& t, CURL* easy) const {
 }
 
 Error IoThread::failure_of(Transfer& t, EasySlot& slot, CURLcode code) const {
-  if (t.failure) return *t.failure;
+  if (t.failure) return *std::move(t.failure);
   if (t.refused != nullptr && code == CURLE_COULDNT_CONNECT) {
-    return Error(ErrorCode::kBlockedAddress, "address " + t.refused_address + " is not allowed: " + t.refused, {},
-                 code);
+    return Error(ErrorCode::kBlockedAddress,
+                 std::string("address ") + t.refused_address + " is not allowed: " + t.refused, {}, code);
   }
+  if (t.socket_error == ENOMEM && code == CURLE_COULDNT_CONNECT) return Error(ErrorCode::kOutOfMemory, "out of memory");
   if (t.socket_error != 0 && code == CURLE_COULDNT_CONNECT) {
     return Error(ErrorCode::kConnect, "no socket: " + std::system_category().message(t.socket_error), {}, code);
   }
   if (code == CURLE_OPERATION_TIMEDOUT) return timeout_error(t, slot.easy);
-  if (code == CURLE_OUT_OF_MEMORY && is_long_line(t, slot.easy))
+  if (code == CURLE_OUT_OF_MEMORY && !no_memory_ && is_long_line(t, slot.easy))
     return Error(ErrorCode::kFetch, "a header line is longer than 100 KiB", {}, code);
-  return error_from_curl(code, slot.message, t.got_bytes);
+  Error error = error_from_curl(code, slot.message, t.got_bytes);
+  // libcurl has other codes, too, for memory that it or OpenSSL does not get.
+  if (no_memory_ && (error.code == ErrorCode::kDns || error.code == ErrorCode::kTls || error.code == ErrorCode::kFetch))
+    error.code = ErrorCode::kOutOfMemory;
+  return error;
 }
 
 TransferInfo IoThread::info_of(Transfer& t, CURL* easy) const {
@@ -258,14 +269,17 @@ TransferInfo IoThread::info_of(Transfer& t, CURL* easy) const {
   return info;
 }
 
-void IoThread::fail(Transfer* t, Error error) {
-  if (error.context.empty()) {
-    error.context = t->first_url.has_userinfo ? redact_url(t->first_url.text) : t->first_url.text;
+void IoThread::fail(Transfer* t, Error error) noexcept {
+  try {
+    if (error.context.empty()) {
+      error.context = t->first_url.has_userinfo ? redact_url(t->first_url.text) : t->first_url.text;
+    }
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the code says what to do
   }
   finish(t, std::move(error));
 }
 
-void IoThread::finish(Transfer* t, const Result<TransferInfo>& result) {
+void IoThread::finish(Transfer* t, Result<TransferInfo> result) noexcept {
   if (t->phase == Transfer::Phase::kResolving) lookup_deadlines_.erase({t->lookup_deadline, t->id});
   drop_slot(t);
   called_consumer = true;
@@ -274,11 +288,11 @@ void IoThread::finish(Transfer* t, const Result<TransferInfo>& result) {
                    : result.error().code == ErrorCode::kStopped ? counters_.stopped
                                                                 : counters_.failed);
   // The place is given back first, so that whoever is woken by on_done sees it free in stats().
-  Admission::Ready ready;
+  Burst ready;
   const std::unique_ptr<Transfer> owned = context_.admission.release(t, ready);
   hand_over(ready);
   try {
-    t->consumer->on_done(result);
+    t->consumer->on_done(std::move(result));
   } catch (...) {  // NOLINT(bugprone-empty-catch): there is nobody left to tell
   }
 }

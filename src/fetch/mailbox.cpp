@@ -3,44 +3,73 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <iterator>
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <thread>
 
 #include "fetch/resolver.h"
 
 namespace offloop::fetch {
+namespace {
+
+constexpr auto kWaitForMemory = std::chrono::milliseconds(1);
+
+}  // namespace
+
+Mailbox::Mailbox() {
+  commands_.reserve(kRoom);
+  event_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
 
 Mailbox::~Mailbox() {
   if (event_fd_ >= 0) ::close(event_fd_);
 }
 
-bool Mailbox::post(Command command) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return false;
-    const bool was_empty = commands_.empty();
-    commands_.push_back(std::move(command));
-    if (!was_empty) return true;
+/// False when the box is closed. Gives the lock back while it waits for memory.
+bool Mailbox::make_room(std::unique_lock<std::mutex>& lock, std::size_t more) noexcept {
+  while (!closed_) {
+    try {
+      const std::size_t needed = commands_.size() + more;
+      if (needed > commands_.capacity()) commands_.reserve(std::max(needed, 2 * commands_.capacity()));
+      return true;
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): once more, a little later
+    }
+    lock.unlock();
+    std::this_thread::sleep_for(kWaitForMemory);
+    lock.lock();
   }
-  wake();
-  return true;
+  return false;
 }
 
-bool Mailbox::post_all(std::vector<Command> commands) {
-  if (commands.empty()) return true;
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return false;
-    const bool was_empty = commands_.empty();
-    if (was_empty) {
-      commands_ = std::move(commands);
-    } else {
-      commands_.insert(commands_.end(), std::make_move_iterator(commands.begin()),
-                       std::make_move_iterator(commands.end()));
-    }
-    if (!was_empty) return true;
+void Mailbox::post(Command command) noexcept {
+  std::unique_lock lock(mutex_);
+  if (!make_room(lock, 1)) return;
+  const bool was_empty = commands_.empty();
+  commands_.push_back(std::move(command));
+  lock.unlock();
+  if (was_empty) wake();
+}
+
+void Mailbox::post_all(Command::Kind kind, const Burst& burst, unsigned io) noexcept {
+  std::unique_lock lock(mutex_);
+  if (!make_room(lock, burst.size())) return;
+  const bool was_empty = commands_.empty();
+  for (const Burst::Entry& entry : burst) {
+    if (entry.io == io) commands_.push_back({kind, entry.id, nullptr});
   }
-  wake();
-  return true;
+  const bool is_empty = commands_.empty();
+  lock.unlock();
+  if (was_empty && !is_empty) wake();
+}
+
+void post_all(const std::vector<std::shared_ptr<Mailbox>>& mailboxes, Command::Kind kind, const Burst& burst) noexcept {
+  if (burst.size() == 1) return mailboxes[burst.begin()->io]->post({kind, burst.begin()->id, nullptr});
+  for (unsigned io = 0; io < mailboxes.size(); ++io) {
+    if (std::any_of(burst.begin(), burst.end(), [io](const Burst::Entry& entry) { return entry.io == io; })) {
+      mailboxes[io]->post_all(kind, burst, io);
+    }
+  }
 }
 
 void Mailbox::drain(std::vector<Command>& out) {
@@ -60,7 +89,7 @@ void Mailbox::close() {
 }
 
 void Mailbox::wake() {
-  if (event_fd_ < 0 || pthread_equal(reader_.load(std::memory_order_relaxed), pthread_self()) != 0) return;
+  if (pthread_equal(reader_.load(std::memory_order_relaxed), pthread_self()) != 0) return;
   const std::uint64_t one = 1;
   // Cannot fail in a way that matters: EAGAIN means that the counter is full, so the reader is awake anyway.
   [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);

@@ -41,10 +41,11 @@ void register_core(Core* core) {
   all.cores.push_back(core);
 }
 
-void unregister_core(Core* core) {
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  std::erase(all.cores, core);
+void unregister_core(Core* core) noexcept {
+  Registry* all = g_registry.load(std::memory_order_acquire);
+  if (all == nullptr || all->generation != fork_generation()) return;
+  const std::lock_guard lock(all->mutex);
+  std::erase(all->cores, core);
 }
 
 void close_all_fetchers() {

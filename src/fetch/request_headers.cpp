@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -49,10 +50,10 @@ bool is_value(const std::string& value) {
 void append(Slist& list, const Header& header) {
   // "Name;" is libcurl's way to send a header without a value.
   const std::string line = header.value.empty() ? header.name + ";" : header.name + ": " + header.value;
-  if (curl_slist* longer = curl_slist_append(list.get(), line.c_str()); longer != nullptr) {
-    (void)list.release();
-    list.reset(longer);
-  }
+  curl_slist* longer = curl_slist_append(list.get(), line.c_str());
+  if (longer == nullptr) throw std::bad_alloc();
+  (void)list.release();
+  list.reset(longer);
 }
 
 }  // namespace

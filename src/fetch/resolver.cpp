@@ -34,6 +34,12 @@ constexpr auto kIdleTime = std::chrono::seconds(10);
 
 std::atomic<LookUp> g_look_up{nullptr};
 
+Resolution no_memory() noexcept {
+  Resolution resolution;
+  resolution.not_asked = resolution.out_of_memory = true;
+  return resolution;
+}
+
 }  // namespace
 
 Result<Overrides> parse_overrides(const std::vector<std::string>& entries) {
@@ -60,12 +66,15 @@ Resolution look_up_with_getaddrinfo(const std::string& host) {
   if (error != 0) {
     // Without a descriptor glibc says that the name is not known. It was not asked.
     const int system = errno;
-    const bool ours = system == EMFILE || system == ENFILE || system == ENOMEM || error == EAI_MEMORY;
-    return {{},
-            ours || error == EAI_SYSTEM ? std::system_category().message(system) : gai_strerror(error),
-            ours,
-            ours || error == EAI_AGAIN};
+    if (system == ENOMEM || error == EAI_MEMORY) return no_memory();
+    const bool ours = system == EMFILE || system == ENFILE;
+    Resolution failed;
+    failed.failure = ours || error == EAI_SYSTEM ? std::system_category().message(system) : gai_strerror(error);
+    failed.not_asked = ours;
+    failed.temporary = ours || error == EAI_AGAIN;
+    return failed;
   }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owned(list, &freeaddrinfo);
   Resolution resolution;
   for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
     char text[INET6_ADDRSTRLEN] = "";
@@ -80,7 +89,6 @@ Resolution look_up_with_getaddrinfo(const std::string& host) {
     }
     if (text[0] != '\0') resolution.addresses.emplace_back(text);
   }
-  freeaddrinfo(list);
   if (resolution.addresses.empty()) resolution.failure = "the name has no address";
   return resolution;
 }
@@ -100,6 +108,7 @@ struct Resolver::State {
     std::vector<Waiter> waiters;
   };
 
+  const std::shared_ptr<const Resolution> out_of_memory = std::make_shared<const Resolution>(no_memory());
   Overrides overrides;  // immutable
   LookUp look_up;       // immutable
 
@@ -115,7 +124,7 @@ struct Resolver::State {
   void make_room(Clock::time_point now);
   static void run(const std::shared_ptr<State>& state);
   static bool start_thread(const std::shared_ptr<State>& state);
-  void answer(const std::string& host, Resolution resolution);
+  void ask(const std::string& host) noexcept;
 };
 
 /// Drops what has expired, then any answered entry: losing one costs a look-up and nothing else. Caller holds mutex.
@@ -127,19 +136,25 @@ void Resolver::State::make_room(Clock::time_point now) {
   }
 }
 
-void Resolver::State::answer(const std::string& host, Resolution resolution) {
-  const auto ttl = resolution.not_asked ? Clock::duration{} : resolution.addresses.empty() ? kFailureTtl : kAnswerTtl;
-  const auto shared = std::make_shared<const Resolution>(std::move(resolution));
+/// Looks the name up and tells all who wait for it. [resolver thread]
+void Resolver::State::ask(const std::string& host) noexcept {
+  std::shared_ptr<const Resolution> answer = out_of_memory;
+  try {
+    Resolution resolution = look_up(host);
+    if (!resolution.out_of_memory) answer = std::make_shared<const Resolution>(std::move(resolution));
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): that is the answer
+  }
+  const auto ttl = answer->not_asked ? Clock::duration{} : answer->addresses.empty() ? kFailureTtl : kAnswerTtl;
   std::vector<Waiter> waiters;
   {
     const std::lock_guard lock(mutex);
-    Entry& entry = entries[host];
-    entry.answer = shared;
+    Entry& entry = entries.find(host)->second;  // nobody removes one that has no answer
+    entry.answer = answer;
     entry.expires = Clock::now() + ttl;
     waiters.swap(entry.waiters);
   }
   for (const Waiter& waiter : waiters) {
-    waiter.mailbox->post({Command::Kind::kResolved, waiter.transfer, shared});
+    waiter.mailbox->post({Command::Kind::kResolved, waiter.transfer, answer});
   }
 }
 
@@ -158,13 +173,7 @@ void Resolver::State::run(const std::shared_ptr<State>& state) {
     const std::string host = std::move(state->queue.front());
     state->queue.pop_front();
     lock.unlock();
-    Resolution resolution;
-    try {
-      resolution = state->look_up(host);
-    } catch (const std::exception& e) {
-      resolution.failure = e.what();
-    }
-    state->answer(host, std::move(resolution));
+    state->ask(host);
     lock.lock();
   }
   --state->threads;
@@ -172,12 +181,15 @@ void Resolver::State::run(const std::shared_ptr<State>& state) {
 
 /// Caller holds mutex. Detached, because nobody may wait for a look-up: it holds the state, and only that.
 bool Resolver::State::start_thread(const std::shared_ptr<State>& state) {
+  errno = 0;  // pthread_create() has one code for what is short; malloc says ENOMEM
   try {
     const BlockedSignals blocked;
     std::thread([state] { run(state); }).detach();
     ++state->threads;
     return true;
   } catch (const std::system_error&) {
+    return false;
+  } catch (const std::bad_alloc&) {
     return false;
   }
 }
@@ -198,7 +210,7 @@ std::shared_ptr<const Resolution> Resolver::resolve(const std::string& host, Tra
                                                     const std::shared_ptr<Mailbox>& mailbox) {
   State& state = *state_;
   if (const auto found = state.overrides.find(host); found != state.overrides.end()) {
-    return std::make_shared<const Resolution>(Resolution{found->second, {}, false});
+    return std::make_shared<const Resolution>(Resolution{found->second});
   }
   const auto now = Clock::now();
   const std::lock_guard lock(state.mutex);
@@ -213,8 +225,13 @@ std::shared_ptr<const Resolution> Resolver::resolve(const std::string& host, Tra
   state.make_room(now);
   State::Entry& entry = state.entries[host];
   entry.answer = nullptr;
-  entry.waiters.push_back({transfer, mailbox});
-  state.queue.push_back(host);
+  try {
+    entry.waiters.push_back({transfer, mailbox});
+    state.queue.push_back(host);
+  } catch (const std::bad_alloc&) {
+    state.entries.erase(host);
+    throw;
+  }
   ++state.lookups;
   if (state.idle > 0) {
     state.work.notify_one();
@@ -223,7 +240,8 @@ std::shared_ptr<const Resolution> Resolver::resolve(const std::string& host, Tra
       state.threads == 0) {
     state.queue.pop_back();
     state.entries.erase(host);
-    return std::make_shared<const Resolution>(Resolution{{}, "no thread for the name look-up", true});
+    if (errno == ENOMEM) throw std::bad_alloc();
+    return std::make_shared<const Resolution>(Resolution{{}, "no thread for the name look-up", true, true});
   }
   return nullptr;
 }

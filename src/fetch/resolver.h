@@ -21,6 +21,7 @@ struct Resolution {
   std::string failure;                 ///< why there are none
   bool not_asked = false;              ///< nobody was asked: descriptors, threads or memory are short
   bool temporary = false;              ///< the resolver or its server failed for the moment (EAI_AGAIN)
+  bool out_of_memory = false;          ///< that is why nobody was asked
 };
 
 using Overrides = std::map<std::string, std::vector<std::string>, std::less<>>;

@@ -1,87 +1,127 @@
 #include "fetch/socket_poll.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
+#include <cstdlib>
+#include <new>
 
 namespace offloop::fetch {
+namespace {
+
+/// Of a socket, never 0; 0 for what is none.
+std::uint32_t socket_inode(int fd) noexcept {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return 0;
+  const auto inode = static_cast<std::uint32_t>(status.st_ino);
+  return inode != 0 ? inode : 1;
+}
+
+}  // namespace
+
+DescriptorSet::DescriptorSet() noexcept
+    : inodes_(static_cast<std::atomic<std::uint32_t>*>(std::calloc(kMax, sizeof *inodes_))) {}
+
+DescriptorSet::~DescriptorSet() {
+  std::free(inodes_);
+}
 
 void DescriptorSet::add(int fd) noexcept {
-  if (fd < 0 || fd >= kMax) return;
-  words_[static_cast<std::size_t>(fd) / 64].fetch_or(std::uint64_t{1} << (fd % 64), std::memory_order_relaxed);
+  if (fd >= 0 && fd < kMax && inodes_ != nullptr) inodes_[fd].store(socket_inode(fd), std::memory_order_relaxed);
 }
 
 void DescriptorSet::remove(int fd) noexcept {
-  if (fd < 0 || fd >= kMax) return;
-  words_[static_cast<std::size_t>(fd) / 64].fetch_and(~(std::uint64_t{1} << (fd % 64)), std::memory_order_relaxed);
+  if (fd >= 0 && fd < kMax && inodes_ != nullptr) inodes_[fd].store(0, std::memory_order_relaxed);
 }
 
 void DescriptorSet::close_all() noexcept {
-  for (std::size_t word = 0; word < words_.size(); ++word) {
-    std::uint64_t bits = words_[word].exchange(0, std::memory_order_relaxed);
-    for (; bits != 0; bits &= bits - 1) ::close(static_cast<int>(word * 64) + std::countr_zero(bits));
+  for (int fd = 0; fd < kMax && inodes_ != nullptr; ++fd) {
+    const std::uint32_t inode = inodes_[fd].load(std::memory_order_relaxed);
+    if (inode == 0) continue;
+    remove(fd);
+    if (inode == socket_inode(fd)) ::close(fd);
   }
 }
 
-SocketPoll::State& SocketPoll::state(curl_socket_t fd) {
+/// Null without memory for it.
+SocketPoll::State* SocketPoll::state(curl_socket_t fd) noexcept {
   const auto index = static_cast<std::size_t>(fd);
-  if (index >= states_.size()) states_.resize(index + 64);
-  return states_[index];
+  if (index >= states_.size()) {
+    try {
+      states_.resize(index + 64);
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+  return &states_[index];
 }
 
-void SocketPoll::want(curl_socket_t fd, int what) {
-  State& current = state(fd);
+bool SocketPoll::want(curl_socket_t fd, int what) noexcept {
+  State* current = state(fd);
+  if (current == nullptr) return false;
   if (what == CURL_POLL_REMOVE) {
-    current.wanted = false;
-    if (!current.ours || current.registered != EPOLLIN) control(fd, current, 0);
-    return;
+    current->wanted = false;
+    if (!current->ours) control(fd, *current, 0);
+    return true;
   }
   std::uint32_t events = 0;
   if ((what & CURL_POLL_IN) != 0) events |= EPOLLIN;
   if ((what & CURL_POLL_OUT) != 0) events |= EPOLLOUT;
   // CURL_POLL_NONE (paused) asks for nothing: epoll then still reports hang-ups, level-triggered, so unregister.
-  current.wanted = events != 0;
-  if (current.registered != events) control(fd, current, events);
+  current->wanted = events != 0;
+  return current->registered == events || control(fd, *current, events);
 }
 
-void SocketPoll::control(curl_socket_t fd, State& current, std::uint32_t events) {
-  if (events == 0 && current.registered == 0) return;
+/// False when the kernel has no memory, or none for this user.
+bool SocketPoll::control(curl_socket_t fd, State& current, std::uint32_t events) noexcept {
+  if (events == 0 && current.registered == 0) return true;
   epoll_event event{};
   event.events = events;
   event.data.fd = fd;
   int operation = events == 0 ? EPOLL_CTL_DEL : current.registered == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  if (epoll_ctl(epoll_fd_, operation, fd, &event) != 0) {
-    // A descriptor that was closed and opened again behind our back.
-    if (errno == ENOENT && operation == EPOLL_CTL_MOD)
-      operation = EPOLL_CTL_ADD;
-    else if (errno == EEXIST)
-      operation = EPOLL_CTL_MOD;
-    else
-      operation = 0;
-    if (operation != 0) epoll_ctl(epoll_fd_, operation, fd, &event);
+  int result = epoll_ctl(epoll_fd_, operation, fd, &event);
+  // A descriptor that was closed and opened again behind our back.
+  if (result != 0 && errno == ENOENT && operation == EPOLL_CTL_MOD) {
+    result = epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event);
+  } else if (result != 0 && errno == EEXIST) {
+    result = epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
   }
+  if (events != 0 && result != 0) return false;
   current.registered = events;
+  return true;
 }
 
-void SocketPoll::opened(curl_socket_t fd) {
-  state(fd) = State{0, false, true};
+bool SocketPoll::add_event(int fd) const noexcept {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+bool SocketPoll::opened(curl_socket_t fd) noexcept {
+  State* current = state(fd);
+  if (current == nullptr) return false;
+  *current = State{0, false, true};
   descriptors_.add(fd);
+  return true;
 }
 
-void SocketPoll::closed(curl_socket_t fd) {
+void SocketPoll::closed(curl_socket_t fd) noexcept {
   // The kernel unregisters a closed descriptor by itself, unless a forked child still has it open: then events of a
   // dead number would come. One call per connection, not per request.
-  State& current = state(fd);
-  control(fd, current, 0);
-  current = State{};
+  if (State* current = state(fd)) {
+    control(fd, *current, 0);
+    *current = State{};
+  }
   descriptors_.remove(fd);
 }
 
-bool SocketPoll::is_wanted(curl_socket_t fd) {
-  State& current = state(fd);
-  if (!current.wanted) control(fd, current, 0);
-  return current.wanted;
+bool SocketPoll::is_wanted(curl_socket_t fd) noexcept {
+  State* current = state(fd);
+  if (current == nullptr) return false;
+  if (!current->wanted) control(fd, *current, 0);
+  return current->wanted;
 }
 
 }  // namespace offloop::fetch

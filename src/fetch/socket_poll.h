@@ -4,16 +4,21 @@
 #include <curl/curl.h>
 #include <sys/epoll.h>
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <vector>
 
 namespace offloop::fetch {
 
-/// Open descriptors as bits that a forked child can read without a lock, whatever its parent's threads were doing.
+/// Open sockets as numbers that a forked child can read without a lock, whatever its parent's threads were doing. Each
+/// with its inode: libcurl closes a socket that never came to be connected without telling, and its number may by then
+/// be somebody else's file.
 class DescriptorSet {
  public:
+  DescriptorSet() noexcept;
+  ~DescriptorSet();
+  DescriptorSet(const DescriptorSet&) = delete;
+  DescriptorSet& operator=(const DescriptorSet&) = delete;
   void add(int fd) noexcept;
   void remove(int fd) noexcept;
   /// Closes all by number: no epoll_ctl, no clean-up of whoever opened them. [forked child]
@@ -21,7 +26,8 @@ class DescriptorSet {
 
  private:
   static constexpr int kMax = 65536;  // higher ones stay open in a child: a leak there, nothing else
-  std::array<std::atomic<std::uint64_t>, kMax / 64> words_{};
+  // By descriptor, 0 = none; pages that are not used cost nothing. Null without memory: then a child closes none.
+  std::atomic<std::uint32_t>* inodes_;
 };
 
 /// [I/O thread]
@@ -29,16 +35,23 @@ class SocketPoll {
  public:
   explicit SocketPoll(int epoll_fd) noexcept : epoll_fd_(epoll_fd) {}
 
-  /// libcurl's CURL_POLL_*. A socket that libcurl no longer asks about stays registered for input: the next transfer on
-  /// the kept-alive connection wants just that, and two epoll_ctl calls a request are saved.
-  void want(curl_socket_t fd, int what);
+  /// libcurl's CURL_POLL_*. A socket that libcurl no longer asks about stays registered: the next transfer on the
+  /// kept-alive connection wants just that, and two epoll_ctl calls a request are saved. Nor may its number be touched
+  /// then: libcurl says so after it has closed one that was never connected, and another thread may have got the
+  /// number.
+  /// False: it will not be watched, because memory is short.
+  bool want(curl_socket_t fd, int what) noexcept;
 
-  void opened(curl_socket_t fd);
-  void closed(curl_socket_t fd);
+  /// False without memory to keep it.
+  bool opened(curl_socket_t fd) noexcept;
+  void closed(curl_socket_t fd) noexcept;
+
+  /// Watches a descriptor that is not libcurl's and stays open; false with errno set.
+  bool add_event(int fd) const noexcept;
 
   /// For an event: whether libcurl asked for it. If not (an idle connection was closed by its server), it is
   /// unregistered.
-  bool is_wanted(curl_socket_t fd);
+  bool is_wanted(curl_socket_t fd) noexcept;
 
   DescriptorSet& descriptors() noexcept { return descriptors_; }
 
@@ -48,8 +61,8 @@ class SocketPoll {
     bool wanted = false;
     bool ours = false;  // opened() told of it, so closed() will
   };
-  State& state(curl_socket_t fd);
-  void control(curl_socket_t fd, State& state, std::uint32_t events);
+  State* state(curl_socket_t fd) noexcept;
+  bool control(curl_socket_t fd, State& state, std::uint32_t events) noexcept;
 
   int epoll_fd_;
   std::vector<State> states_;  // by descriptor

@@ -1,6 +1,8 @@
 // One transfer, from start() to on_done.
 #pragma once
 
+#include <netinet/in.h>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -89,7 +91,7 @@ struct Transfer {
   std::optional<Error> failure;                 ///< the reason of ours for which a callback ended the transfer
   int socket_error = 0;                         ///< errno of the last socket that could not be had
   const char* refused = nullptr;                ///< the address policy's reason
-  std::string refused_address;
+  char refused_address[INET6_ADDRSTRLEN] = "";
 };
 
 }  // namespace offloop::fetch

@@ -4,8 +4,10 @@
 #include <langinfo.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 
 #include "offloop/fetch/address_policy.h"
@@ -90,12 +92,30 @@ struct CurlUrlDeleter {
 };
 using CurlUrl = std::unique_ptr<CURLU, CurlUrlDeleter>;
 
+CurlUrl new_url() {
+  CurlUrl handle(curl_url());
+  if (!handle) throw std::bad_alloc();
+  return handle;
+}
+
+/// libcurl 7.88 has other codes, too, for memory that it does not get; malloc says so in errno.
+template <class Call>
+CURLUcode checked(Call call) {
+  errno = 0;
+  const CURLUcode code = call();
+  if (code == CURLUE_OUT_OF_MEMORY || (code != CURLUE_OK && errno == ENOMEM)) throw std::bad_alloc();
+  return code;
+}
+
+CURLUcode set_part(CURLU* handle, CURLUPart what, const std::string& text, unsigned flags) {
+  return checked([&] { return curl_url_set(handle, what, text.c_str(), flags); });
+}
+
 std::optional<std::string> part(CURLU* handle, CURLUPart what, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(handle, what, &text, flags) != CURLUE_OK) return std::nullopt;
-  std::string copy(text);
-  curl_free(text);
-  return copy;
+  if (checked([&] { return curl_url_get(handle, what, &text, flags); }) != CURLUE_OK) return std::nullopt;
+  const std::unique_ptr<char, decltype(&curl_free)> owned(text, &curl_free);
+  return text;
 }
 
 /// The xn-- form of an international host. libcurl's conversion reads the locale's character set: Python sets a UTF-8
@@ -110,11 +130,9 @@ std::optional<std::string> ascii_host([[maybe_unused]] CURLU* handle) {
 /// libcurl's own reader, so that what is checked is what is connected to.
 Result<Url> parse_general(std::string_view text) {
   const std::string copy(text);
-  CurlUrl handle(curl_url());
-  if (!handle) return Error(ErrorCode::kOutOfMemory, "no memory for a URL");
-
+  const CurlUrl handle = new_url();
   // Schemes of libcurl that are not ours parse too and are refused by name below.
-  const CURLUcode code = curl_url_set(handle.get(), CURLUPART_URL, copy.c_str(), CURLU_NON_SUPPORT_SCHEME);
+  const CURLUcode code = set_part(handle.get(), CURLUPART_URL, copy, CURLU_NON_SUPPORT_SCHEME);
   if (code == CURLUE_BAD_PORT_NUMBER) return invalid(text, "port must be a number from 1 to 65535");
   if (code == CURLUE_NO_HOST) return invalid(text, "URL has no host");
   if (code == CURLUE_BAD_HOSTNAME) return invalid(text, "host is not valid");
@@ -136,7 +154,7 @@ Result<Url> parse_general(std::string_view text) {
     const std::optional<std::string> ascii = ascii_host(handle.get());
     if (!ascii) return invalid(text, "international host name cannot be converted: give its ASCII form (xn--...)");
     host = *ascii;
-    curl_url_set(handle.get(), CURLUPART_HOST, host.c_str(), 0);
+    set_part(handle.get(), CURLUPART_HOST, host, 0);
   }
   std::transform(host.begin(), host.end(), host.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
@@ -187,12 +205,11 @@ Result<Unit> check_url(std::string_view text) {
 
 Result<Url> join_url(const Url& base, std::string_view reference) {
   const std::string copy(reference);
-  CurlUrl handle(curl_url());
-  if (!handle) return Error(ErrorCode::kOutOfMemory, "no memory for a URL");
+  const CurlUrl handle = new_url();
   // Servers send blanks and raw UTF-8 in Location; a client that others know encodes them.
   constexpr unsigned kFlags = CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE;
-  if (curl_url_set(handle.get(), CURLUPART_URL, base.text.c_str(), kFlags) != CURLUE_OK ||
-      curl_url_set(handle.get(), CURLUPART_URL, copy.c_str(), kFlags) != CURLUE_OK) {
+  if (set_part(handle.get(), CURLUPART_URL, base.text, kFlags) != CURLUE_OK ||
+      set_part(handle.get(), CURLUPART_URL, copy, kFlags) != CURLUE_OK) {
     return invalid(reference, "URL cannot be read");
   }
   return parse_url(part(handle.get(), CURLUPART_URL).value_or(""));

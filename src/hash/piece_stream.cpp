@@ -52,7 +52,7 @@ bool PieceStream::submit(std::unique_lock<std::mutex>& lock) noexcept {
   lock.unlock();
   runtime::Pool* pool = runtime::Pool::instance();
   if (pool != nullptr && pool->submit(stream_.get())) return true;
-  stream_->outcome = Outcome::kStopped;  // the pool is closed or cannot start
+  stream_->outcome = pool != nullptr ? Outcome::kStopped : Outcome::kOutOfMemory;  // closed, or it cannot start
   run_ended();
   return false;
 }

@@ -21,10 +21,8 @@ class FileWriter {
  public:
   static FileWriter* instance() noexcept;
 
-  /// A chunk to write, or null: the job's end. [any thread]
-  bool add(FetchFileJob* job, hash::Chunk* chunk) noexcept {
-    auto* entry = new (std::nothrow) Entry{job, chunk, nullptr};
-    if (entry == nullptr) return false;
+  /// An entry with a chunk is deleted, an end belongs to its job. [any thread]
+  void add(FileWriterEntry* entry) noexcept {
     {
       const std::lock_guard lock(mutex_);
       (last_ == nullptr ? first_ : last_->next) = entry;
@@ -32,21 +30,14 @@ class FileWriter {
     }
     changes_.fetch_add(1, std::memory_order_release);
     runtime::futex_wake(&changes_, 1);
-    return true;
   }
 
  private:
-  struct Entry {
-    FetchFileJob* job;
-    hash::Chunk* chunk;
-    Entry* next;
-  };
-
   bool start() noexcept;
   void run() noexcept {
     while (true) {
       const std::uint32_t seen = changes_.load(std::memory_order_acquire);
-      Entry* entry = nullptr;
+      FileWriterEntry* entry = nullptr;
       {
         const std::lock_guard lock(mutex_);
         entry = first_;
@@ -61,8 +52,8 @@ class FileWriter {
       }
       FetchFileJob* job = entry->job;
       hash::Chunk* chunk = entry->chunk;
-      delete entry;
       if (chunk != nullptr) {
+        delete entry;
         job->write(chunk);
       } else {
         job->close();
@@ -71,8 +62,8 @@ class FileWriter {
   }
 
   std::mutex mutex_;  // guards the queue
-  Entry* first_ = nullptr;
-  Entry* last_ = nullptr;
+  FileWriterEntry* first_ = nullptr;
+  FileWriterEntry* last_ = nullptr;
   std::atomic<std::uint32_t> changes_{0};  ///< futex word
 };
 
@@ -81,6 +72,15 @@ namespace {
 std::atomic<std::uint32_t> g_start_lock{0};
 std::atomic<FileWriter*> g_writer{nullptr};
 std::atomic<std::uint32_t> g_writer_generation{0};
+
+/// The error with the path, where there is memory for it.
+Error about(const std::string& path, Error error) noexcept {
+  try {
+    error.context = path;
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the code says what to do
+  }
+  return error;
+}
 
 }  // namespace
 
@@ -115,7 +115,9 @@ bool FileWriter::start() noexcept {
 
 void FetchFileJob::on_chunk(hash::Chunk* chunk) noexcept {
   FileWriter* writer = FileWriter::instance();
-  if (writer != nullptr && writer->add(this, chunk)) return;
+  if (writer != nullptr) {
+    if (auto* entry = new (std::nothrow) FileWriterEntry{this, chunk, nullptr}) return writer->add(entry);
+  }
   // The writer cannot take it: the file would have a hole, so the transfer ends here.
   lost_.store(true, std::memory_order_release);
   chunk_done(chunk);
@@ -125,14 +127,21 @@ void FetchFileJob::on_chunk(hash::Chunk* chunk) noexcept {
 void FetchFileJob::on_end(Result<fetch::TransferInfo> result) noexcept {
   result_ = std::move(result);
   FileWriter* writer = FileWriter::instance();
-  if (writer != nullptr && writer->add(this, nullptr)) return;
-  error_ = Error(ErrorCode::kOutOfMemory, "the writer thread cannot take the file's end", path_);
+  end_.job = this;
+  if (writer != nullptr) return writer->add(&end_);
+  // There was none before, either, so nobody else has to do with the file.
+  error_ = about(path_, Error(ErrorCode::kOutOfMemory, "the writer thread cannot take the file's end"));
   close();
 }
 
 void FetchFileJob::fail(const char* doing) noexcept {
   const int error = errno;
-  error_ = Error(ErrorCode::kIo, std::string("cannot ") + doing + ": " + std::strerror(error), path_, error);
+  try {
+    error_ = Error(ErrorCode::kIo, std::string("cannot ") + doing + ": " + std::strerror(error), path_, error);
+  } catch (const std::bad_alloc&) {
+    error_ = Error(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, doing);
+    error_.system = error;
+  }
   cancel();
 }
 
@@ -151,23 +160,22 @@ void FetchFileJob::write(hash::Chunk* chunk) noexcept {
 }
 
 void FetchFileJob::open_part() noexcept {
-  fd_ = ::open((path_ + ".part").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("open");
 }
 
 void FetchFileJob::close() noexcept {
-  const std::string part = path_ + ".part";
   if (lost_.load(std::memory_order_acquire) && error_.code == ErrorCode::kOk)
-    error_ = Error(ErrorCode::kOutOfMemory, "the writer thread could not take a chunk", path_);
+    error_ = about(path_, Error(ErrorCode::kOutOfMemory, "the writer thread could not take a chunk"));
   if (result_.ok() && fd_ < 0 && error_.code == ErrorCode::kOk) open_part();  // an empty body is an empty file
   if (fd_ >= 0) {
     if (::close(fd_) != 0 && error_.code == ErrorCode::kOk) fail("close");
     fd_ = -1;
     if (!result_.ok() || error_.code != ErrorCode::kOk) {
-      ::unlink(part.c_str());
-    } else if (::rename(part.c_str(), path_.c_str()) != 0) {
+      ::unlink(part_.c_str());
+    } else if (::rename(part_.c_str(), path_.c_str()) != 0) {
       fail("rename");
-      ::unlink(part.c_str());
+      ::unlink(part_.c_str());
     }
   }
   // The file's own error is why the transfer was cancelled: it is the one to tell.

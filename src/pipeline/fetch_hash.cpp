@@ -61,10 +61,10 @@ void HashQueue::on_round_end(unsigned) {
   if (n == 0) return;
   runtime::Pool* pool = runtime::Pool::instance();
   if (pool != nullptr && pool->submit(static_cast<runtime::Work*>(first), n)) return;
-  while (first != nullptr) {  // the pool is closed
+  while (first != nullptr) {  // the pool is closed, or cannot start
     auto* work = static_cast<runtime::Work*>(first);
     first = first->next;
-    work->outcome = Outcome::kStopped;
+    work->outcome = pool != nullptr ? Outcome::kStopped : Outcome::kOutOfMemory;
     work->sink->accept(work, work);
   }
 }
@@ -97,7 +97,12 @@ void HashQueue::keep(std::shared_ptr<HashQueue> queue) noexcept {
 Result<std::unique_ptr<HashingFetcher>> HashingFetcher::create(fetch::FetcherOptions options) {
   Result<std::unique_ptr<fetch::Fetcher>> fetcher = fetch::Fetcher::create(std::move(options));
   if (!fetcher.ok()) return std::move(fetcher).error();
-  return std::unique_ptr<HashingFetcher>(new HashingFetcher(std::move(fetcher).value(), std::make_shared<HashQueue>()));
+  try {
+    return std::unique_ptr<HashingFetcher>(
+        new HashingFetcher(std::move(fetcher).value(), std::make_shared<HashQueue>()));
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory, "out of memory");
+  }
 }
 
 HashingFetcher::HashingFetcher(std::unique_ptr<fetch::Fetcher> fetcher, std::shared_ptr<HashQueue> queue)
@@ -214,17 +219,17 @@ Flow FetchHashJob::on_body(ByteSpan bytes) {
   return Flow::kContinue;
 }
 
-void FetchHashJob::on_done(const Result<fetch::TransferInfo>& result) {
+void FetchHashJob::on_done(Result<fetch::TransferInfo> result) {
   // Nobody resumes or cancels any more. A worker that does so just now holds the stream's lock, for which abort(),
   // finish() and feed_last() wait; so once this has returned nobody touches the fetcher.
   id_.store(0, std::memory_order_release);
   paused_.store(false, std::memory_order_seq_cst);
   if (!result.ok()) {
-    if (error_.code == ErrorCode::kOk && !stream_failed_) error_ = result.error();
+    if (error_.code == ErrorCode::kOk && !stream_failed_) error_ = std::move(result).error();
     if (stream_ != nullptr) return stream_->abort();  // on_end() follows
     return finish(std::move(error_));
   }
-  body_.info = result.value();
+  body_.info = std::move(result).value();
   if (stream_ != nullptr) return feed_rest();
   const ByteSpan body = chunk_ != nullptr ? ByteSpan(chunk_->data(), chunk_->size) : ByteSpan();
   if (!algorithm_.has_lanes()) {
@@ -299,10 +304,10 @@ Operation<HashedBody> HashingFetcher::fetch_and_hash(const std::string& url, std
     failed->complete();
     return handle;
   }
-  auto* job = new OperationJob(*found.value());
-  Operation<HashedBody> handle(job);
   fetch::Request request;
   request.url = url;
+  auto* job = new OperationJob(*found.value());
+  Operation<HashedBody> handle(job);
   if (Result<Unit> started = job->start(*this, request); !started.ok()) {
     job->result = std::move(started).error();
     job->complete();

@@ -54,14 +54,14 @@ Flow StreamJob::on_body(ByteSpan bytes) {
   return Flow::kContinue;
 }
 
-void StreamJob::on_done(const Result<fetch::TransferInfo>& result) {
+void StreamJob::on_done(Result<fetch::TransferInfo> result) {
   {
     const std::lock_guard lock(mutex_);
     fetcher_ = nullptr;
   }
   if (out_of_memory_) return on_end(Error(ErrorCode::kOutOfMemory, "out of memory for a body's chunk"));
   if (result.ok() && chunk_ != nullptr) pass_on();
-  on_end(result);
+  on_end(std::move(result));
 }
 
 void StreamJob::chunk_done(hash::Chunk* chunk) noexcept {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <functional>
 #include <new>
 #include <string>
@@ -22,7 +23,11 @@ template <class Start>
 std::string outcome_of(Start start) {
   try {
     auto result = start().get();
-    if (!result.ok()) return error_code_name(result.error().code);
+    if (!result.ok()) {
+      const Error& error = result.error();  // in words for who reads why a test fails
+      if (error.code != ErrorCode::kOutOfMemory) std::fprintf(stderr, "%s\n", error.message.c_str());
+      return error_code_name(error.code);
+    }
     if constexpr (requires { result.value().digest; }) {
       return result.value().digest.hex();
     } else {

@@ -41,12 +41,12 @@ class FetchProbe final : public fetch::BodyConsumer {
     return flow;
   }
 
-  void on_done(const Result<fetch::TransferInfo>& result) override {
+  void on_done(Result<fetch::TransferInfo> result) override {
     EXPECT_EQ(dones.fetch_add(1), 0) << "on_done twice";
     if (result) {
-      info = result.value();
+      info = std::move(result).value();
     } else {
-      error = result.error();
+      error = std::move(result).error();
     }
     if (when_done) when_done();
     done.open();

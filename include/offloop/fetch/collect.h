@@ -64,7 +64,7 @@ class CollectJob : private BodyConsumer {
   void on_accepted(TransferId id) override { id_.store(id, std::memory_order_release); }
   void on_response(const ResponseHead& head) override;
   Flow on_body(ByteSpan bytes) override;
-  void on_done(const Result<TransferInfo>& result) override;
+  void on_done(Result<TransferInfo> result) override;
 
   Fetcher* fetcher_ = nullptr;
   std::atomic<TransferId> id_{0};

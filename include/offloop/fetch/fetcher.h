@@ -75,8 +75,9 @@ class BodyConsumer {
   /// Decoded bytes in order. They belong to libcurl and end with the call. Never empty.
   virtual Flow on_body(ByteSpan bytes) = 0;
 
-  /// Exactly once for every accepted transfer, always the last call. The consumer may destroy itself in it.
-  virtual void on_done(const Result<TransferInfo>& result) = 0;
+  /// Exactly once for every accepted transfer, always the last call. The consumer may destroy itself in it. What it
+  /// throws is lost.
+  virtual void on_done(Result<TransferInfo> result) = 0;
 };
 
 /// Told by each I/O thread when it has handled all events of an epoll round in which at least one callback was made:
@@ -113,7 +114,7 @@ class Core;
 
 class Fetcher {
  public:
-  /// kInvalidArgument as validate(); kIo when descriptors or libcurl could not be had. Starts no thread.
+  /// kInvalidArgument as validate(); kIo when descriptors could not be had, kOutOfMemory. Starts no thread.
   static Result<std::unique_ptr<Fetcher>> create(FetcherOptions options);
 
   /// close(true, 250 ms).
@@ -121,24 +122,25 @@ class Fetcher {
   Fetcher(const Fetcher&) = delete;
   Fetcher& operator=(const Fetcher&) = delete;
 
-  /// Queues a transfer. An error (kInvalidUrl, kInvalidArgument, kPoolClosed) means that nothing was queued and the
-  /// consumer will not be called. [any thread]
+  /// Queues a transfer. An error (kInvalidUrl, kInvalidArgument, kPoolClosed, kOutOfMemory) means that nothing was
+  /// queued and the consumer will not be called. [any thread]
   Result<TransferId> start(const Request& request, BodyConsumer* consumer);
 
   struct Start {
     Request request;
     BodyConsumer* consumer = nullptr;
   };
-  /// As start(), with one lock and one wake for all. One result an entry, in order. [any thread]
+  /// As start(), with one lock for all and few wakes. One result an entry, in order. Throws std::bad_alloc only when
+  /// nothing was queued. [any thread]
   std::vector<Result<TransferId>> start_many(const std::vector<Start>& starts);
 
   /// The transfer ends with kStopped soon: a queued one never runs, a running one's connection is closed. Nothing
   /// happens when it has already ended. Returns at once. [any thread]
-  void cancel(TransferId id);
-  void cancel_many(const std::vector<TransferId>& ids);
+  void cancel(TransferId id) noexcept;
+  void cancel_many(const std::vector<TransferId>& ids) noexcept;
 
   /// Goes on after Flow::kPause; nothing happens when the transfer is not paused. [any thread]
-  void resume(TransferId id);
+  void resume(TransferId id) noexcept;
 
   /// Takes no more, ends everything with kStopped, ends the I/O threads. With `wait`, returns when every on_done has
   /// returned and the threads have ended, or false after `timeout_s`; what still runs then is left alone and frees

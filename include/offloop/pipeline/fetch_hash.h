@@ -45,7 +45,7 @@ class FetchHashJob : private fetch::BodyConsumer, private hash::PieceStream::Lis
   // [I/O thread]
   void on_response(const fetch::ResponseHead& head) override;
   fetch::Flow on_body(ByteSpan bytes) override;
-  void on_done(const Result<fetch::TransferInfo>& result) override;
+  void on_done(Result<fetch::TransferInfo> result) override;
   bool make_room() noexcept;
   [[nodiscard]] bool may_feed() const noexcept;
   bool feed_chunk() noexcept;

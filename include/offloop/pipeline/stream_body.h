@@ -36,7 +36,7 @@ class StreamJob : private fetch::BodyConsumer {
  private:
   void on_accepted(fetch::TransferId id) override { id_.store(id, std::memory_order_release); }
   fetch::Flow on_body(ByteSpan bytes) override;
-  void on_done(const Result<fetch::TransferInfo>& result) override;
+  void on_done(Result<fetch::TransferInfo> result) override;
   void pass_on() noexcept;
 
   std::mutex mutex_;  ///< guards fetcher_: no call into it is under way once on_done() has passed
@@ -49,10 +49,19 @@ class StreamJob : private fetch::BodyConsumer {
   bool out_of_memory_ = false;
 };
 
+class FetchFileJob;
+
+/// What waits for the writer thread: a chunk, or null for the end of the job.
+struct FileWriterEntry {
+  FetchFileJob* job = nullptr;
+  hash::Chunk* chunk = nullptr;
+  FileWriterEntry* next = nullptr;
+};
+
 /// One URL into one file: written as `path` + ".part" by a writer thread, renamed once complete, removed otherwise.
 class FetchFileJob : private StreamJob {
  public:
-  explicit FetchFileJob(std::string path) : path_(std::move(path)) {}
+  explicit FetchFileJob(std::string path) : path_(std::move(path)), part_(path_ + ".part") {}
   ~FetchFileJob() override = default;
 
   Result<Unit> start(fetch::Fetcher& fetcher, const fetch::Request& request) {
@@ -74,6 +83,8 @@ class FetchFileJob : private StreamJob {
   void fail(const char* doing) noexcept;
 
   const std::string path_;
+  const std::string part_;
+  FileWriterEntry end_;  ///< the end must not be lost, nor overtake a chunk: so it needs no memory
   int fd_ = -1;
   std::atomic<bool> lost_{false};  ///< a chunk could not be handed to the writer
   Error error_;                    ///< of the file; what comes after it is dropped
