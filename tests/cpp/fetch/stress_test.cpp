@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <random>
@@ -10,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/child.h"
 #include "support/coded_text.h"
 #include "support/fetch_probe.h"
 #include "support/scripted_server.h"
@@ -22,6 +24,7 @@ using testing::FetchProbe;
 using testing::get;
 using testing::HttpRequest;
 using testing::make_fetcher;
+using testing::run_in_child;
 using testing::ScriptedServer;
 
 /// A consumer that pauses now and then, and that anybody may cancel or resume.
@@ -120,13 +123,13 @@ class Stress : public ::testing::Test {
 
 TEST_F(Stress, EachTransferEndsOnceInAStormOfCancels) {
   constexpr unsigned kProducers = 4;
+  constexpr int kEach = 500;
   const auto fetcher = this->fetcher();
   std::deque<Bold> consumers[kProducers];
-  std::atomic<unsigned> busy{kProducers};
   std::vector<std::thread> producers;
   for (unsigned i = 0; i < kProducers; ++i) {
     producers.emplace_back([&, i] {
-      EXPECT_EQ(produce(*fetcher, i, 250, consumers[i]), 250);
+      EXPECT_EQ(produce(*fetcher, i, kEach, consumers[i]), kEach);
       // What is paused goes on, what never ends is cancelled.
       for (int round = 0; round < 200; ++round) {
         for (const Bold& consumer : consumers[i]) {
@@ -134,7 +137,6 @@ TEST_F(Stress, EachTransferEndsOnceInAStormOfCancels) {
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
-      --busy;
     });
   }
   for (std::thread& producer : producers) producer.join();
@@ -144,7 +146,7 @@ TEST_F(Stress, EachTransferEndsOnceInAStormOfCancels) {
   }
   EXPECT_GT(Bold::right(), 0);
   const FetcherStats stats = fetcher->stats();
-  EXPECT_EQ(stats.done + stats.failed + stats.stopped, kProducers * 250U);
+  EXPECT_EQ(stats.done + stats.failed + stats.stopped, kProducers * static_cast<unsigned>(kEach));
   EXPECT_EQ(stats.queued + stats.running, 0U);
 }
 
@@ -171,6 +173,28 @@ TEST_F(Stress, ClosingUnderLoadLosesNothing) {
       for (const Bold& consumer : all) ended += consumer.dones();
     }
     EXPECT_EQ(ended, accepted.load());
+  }
+}
+
+/// A child that closes what it has inherited, in the middle of everything, changes nothing for its parent.
+TEST_F(Stress, ForksUnderLoadLoseNothing) {
+  std::unique_ptr<Fetcher> fetcher = this->fetcher();
+  std::deque<Bold> consumers[2];
+  std::vector<std::thread> producers;
+  for (unsigned i = 0; i < 2; ++i) {
+    producers.emplace_back([&, i] { EXPECT_EQ(produce(*fetcher, 100 + i, 300, consumers[i]), 300); });
+  }
+  for (int n = 0; n < 10; ++n) {
+    EXPECT_EQ(run_in_child([&] {
+                fetcher.reset();
+                return 0;
+              }),
+              "exit 0");
+  }
+  for (std::thread& producer : producers) producer.join();
+  EXPECT_TRUE(fetcher->close(true, 60));
+  for (const auto& all : consumers) {
+    for (const Bold& consumer : all) EXPECT_EQ(consumer.dones(), 1);
   }
 }
 
