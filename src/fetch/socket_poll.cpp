@@ -73,7 +73,7 @@ bool SocketPoll::want(curl_socket_t fd, int what) noexcept {
   return current->registered == events || control(fd, *current, events);
 }
 
-/// False when the kernel has no memory, or none for this user.
+/// False when the kernel has no memory, or no more watches for this user.
 bool SocketPoll::control(curl_socket_t fd, State& current, std::uint32_t events) noexcept {
   if (events == 0 && current.registered == 0) return true;
   epoll_event event{};
@@ -87,7 +87,7 @@ bool SocketPoll::control(curl_socket_t fd, State& current, std::uint32_t events)
   } else if (result != 0 && errno == EEXIST) {
     result = epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
   }
-  if (events != 0 && result != 0) return false;
+  if (events != 0 && result != 0) return errno == EBADF;  // closed by now: libcurl will say so
   current.registered = events;
   return true;
 }

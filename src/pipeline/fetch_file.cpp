@@ -90,7 +90,11 @@ FileWriter* FileWriter::instance() noexcept {
   if (writer != nullptr && g_writer_generation.load(std::memory_order_relaxed) == runtime::fork_generation())
     return writer;
   writer = new (std::nothrow) FileWriter;
-  if (writer == nullptr || !writer->start()) return nullptr;
+  if (writer == nullptr) return nullptr;
+  if (!writer->start()) {
+    delete writer;
+    return nullptr;
+  }
   g_writer.store(writer, std::memory_order_relaxed);
   g_writer_generation.store(runtime::fork_generation(), std::memory_order_relaxed);
   return writer;

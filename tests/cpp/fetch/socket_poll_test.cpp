@@ -109,12 +109,14 @@ TEST(SocketPoll, DoesNotTouchANumberThatLibcurlNoLongerHas) {
 }
 
 TEST(SocketPoll, SaysWhenTheKernelRefuses) {
-  SocketPoll poll(-1);
-  const int fd = new_socket();
+  const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  SocketPoll poll(epoll_fd);
+  const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);  // a file cannot be watched
   ASSERT_TRUE(poll.opened(fd));
   EXPECT_FALSE(poll.want(fd, CURL_POLL_IN));
   EXPECT_FALSE(poll.add_event(fd));
   ::close(fd);
+  ::close(epoll_fd);
 }
 
 TEST(SocketPoll, AForkedChildClosesNobodyElsesFile) {
