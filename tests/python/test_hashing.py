@@ -223,6 +223,9 @@ async def test_a_file_that_cannot_be_read_is_an_os_error_with_its_name(tmp_path:
     with pytest.raises(OSError) as cycle:
         await hashing.file_digest(loop)
     assert cycle.value.filename == str(loop)
+    with pytest.raises(FileNotFoundError) as nameless:
+        await hashing.file_digest("")
+    assert nameless.value.filename == ""
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -83,6 +83,9 @@ class ServerProcess {
       c.reply(200, small(), "Connection: close\r\n");
       c.close();
     });
+    server.on("/keyed", [](Connection& c, const HttpRequest& request) {
+      c.reply(request.header("X-Key") == "open" && !request.header("User-Agent").empty() ? 200 : 403, small());
+    });
     server.on("/never", [](Connection& c, const HttpRequest&) {
       c.wait_until_client_closes();
       c.close();
@@ -294,6 +297,22 @@ TEST(OutOfMemory, APausedTransferGoesOn) {
     fetcher->resume(id.value());
     const char* outcome = counting.wait();
     return outcome != std::string_view("right") || counting.size == size ? outcome : "wrong size";
+  };
+  fail_every_allocation([&] { return guarded(run); }, "right");
+}
+
+TEST(OutOfMemory, NoRequestGoesWithoutItsHeaders) {
+  const ServerProcess server;
+  const auto run = [&]() -> std::string {
+    fetch::FetcherOptions options;
+    options.headers = {{"X-Other", "a value that is longer than a short string"}};
+    const auto fetcher = fetch::Fetcher::create(std::move(options));
+    if (!fetcher.ok()) return name_of(fetcher);
+    Request request = get(server.url("127.0.0.1", "/keyed"));
+    request.headers = {{"X-Key", "open"}};
+    Counting counting;
+    const Result<TransferId> id = fetcher.value()->start(request, &counting);
+    return id.ok() ? counting.wait() : name_of(id);
   };
   fail_every_allocation([&] { return guarded(run); }, "right");
 }
