@@ -185,6 +185,8 @@ PyObject* cancelled_error();
 // errors.cpp
 /// Sets the exception that belongs to the error: the one table from code to class.
 void set_error(const Error& error);
+/// The same for an operation on a file: its OSError names the path, also an empty one.
+void set_file_error(const Error& error);
 /// The same for a code and its words, or MemoryError when there is no memory for them.
 void set_error(ErrorCode code, const char* message) noexcept;
 /// What a submit raises that the pool did not take; `pool`: whether there is one.

@@ -75,6 +75,14 @@ bool is_fetch(ErrorCode code) noexcept {
   }
 }
 
+/// Of a file, whose path is the context. OSError chooses its subclass by the errno: FileNotFoundError,
+/// IsADirectoryError, PermissionError.
+void set_os_error(const Error& error) {
+  errno = error.system;
+  const Ref path(PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));
+  if (path) PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path.get());
+}
+
 void set_builtin(const Error& error) {
   switch (error.code) {
     case ErrorCode::kInvalidArgument:
@@ -84,16 +92,9 @@ void set_builtin(const Error& error) {
       PyErr_SetString(PyExc_MemoryError, error.message.c_str());
       return;
     case ErrorCode::kIo: {
-      // OSError chooses its subclass by the errno: FileNotFoundError, IsADirectoryError, PermissionError.
-      if (error.context.empty()) {  // no file of ours: a task's std::system_error
-        const Ref arguments(Py_BuildValue("(is)", error.system, error.message.c_str()));
-        if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
-        return;
-      }
-      errno = error.system;
-      const Ref path(
-          PyUnicode_DecodeFSDefaultAndSize(error.context.data(), static_cast<Py_ssize_t>(error.context.size())));
-      if (path) PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path.get());
+      if (!error.context.empty()) return set_os_error(error);
+      const Ref arguments(Py_BuildValue("(is)", error.system, error.message.c_str()));  // a task's std::system_error
+      if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
       return;
     }
     case ErrorCode::kStopped:
@@ -116,6 +117,12 @@ void add_backtrace(const Error& error) {
 }
 
 }  // namespace
+
+void set_file_error(const Error& error) {
+  if (error.code != ErrorCode::kIo) return set_error(error);
+  set_os_error(error);
+  add_backtrace(error);
+}
 
 void set_error(const Error& error) {
   const char* name = class_name(error.code);

@@ -176,7 +176,7 @@ class FileCore final : public Core, private hash::FileJob, private runtime::Port
   }
   PyObject* take_value() override {
     if (result_->ok()) return digest_object(result_->value(), form_);
-    set_error(result_->error());
+    set_file_error(result_->error());
     return nullptr;
   }
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return ended_ns_; }
