@@ -44,18 +44,10 @@ using offloop::testing::TempDir;
 /// A server in a process of its own, so that only the client's allocations fail.
 class ServerProcess {
  public:
-  ServerProcess() {
-    int ends[2];
-    if (pipe(ends) != 0) return;
-    pid_ = fork();
-    if (pid_ == 0) serve(ends[1]);
-    if (::read(ends[0], &port_, sizeof port_) != sizeof port_) port_ = 0;
-    ::close(ends[0]);
-    ::close(ends[1]);
-  }
-  ~ServerProcess() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+  /// Forked by the first test, before there are threads; it ends with this process.
+  static const ServerProcess& instance() {
+    static const auto* one = new ServerProcess;
+    return *one;
   }
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
@@ -70,6 +62,15 @@ class ServerProcess {
   }
 
  private:
+  ServerProcess() {
+    int ends[2];
+    if (pipe(ends) != 0) return;
+    if (fork() == 0) serve(ends[1]);
+    if (::read(ends[0], &port_, sizeof port_) != sizeof port_) port_ = 0;
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+
   [[noreturn]] static void serve(int report) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     ScriptedServer server;
@@ -95,7 +96,6 @@ class ServerProcess {
     for (;;) pause();
   }
 
-  pid_t pid_ = -1;
   std::uint16_t port_ = 0;
 };
 
@@ -158,7 +158,7 @@ class Counting final : public fetch::BodyConsumer {
 /// file: the children must not find that it has been made.
 TEST(OutOfMemory, TheFirstFetcherOfAProcess) {
   if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const std::string url = server.url("127.0.0.1", "/small");
   const std::string right = hex_of(ServerProcess::small());
   const auto run = [&] {
@@ -193,7 +193,7 @@ TEST(OutOfMemory, TheFirstFetcherOfAProcess) {
 
 /// With a fetcher that is kept: its connections and its threads are there.
 TEST(OutOfMemory, OneBodyHashed) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const auto fetcher = std::move(HashingFetcher::create({})).value();
   const std::string small = hex_of(ServerProcess::small());
   for (const auto& [path, right] : {std::pair{"/small", small},
@@ -209,7 +209,7 @@ TEST(OutOfMemory, OneBodyHashed) {
 
 /// Each time with a new fetcher: its making, its threads and its end are part of it.
 TEST(OutOfMemory, AFetcherFromItsMakingToItsEnd) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const int before = open_descriptors();
   for (const char* host : {"127.0.0.1", "localhost"}) {
     SCOPED_TRACE(host);
@@ -242,7 +242,7 @@ class Collecting final : public fetch::CollectJob {
 };
 
 TEST(OutOfMemory, OneBodyInMemory) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const auto fetcher = std::move(fetch::Fetcher::create({})).value();
   const std::string url = server.url("localhost", "/large");
   fail_every_allocation([&] { return guarded([&] { return Collecting().run(*fetcher, url); }); }, "right");
@@ -266,7 +266,7 @@ class Saving final : public FetchFileJob {
 };
 
 TEST(OutOfMemory, OneFileIsWholeOrNotThere) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const TempDir dir;
   const std::string path = dir / "file";
   const auto fetcher = std::move(fetch::Fetcher::create({})).value();
@@ -284,7 +284,7 @@ TEST(OutOfMemory, OneFileIsWholeOrNotThere) {
 }
 
 TEST(OutOfMemory, APausedTransferGoesOn) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const auto fetcher = std::move(fetch::Fetcher::create({})).value();
   const std::string url = server.url("localhost", "/gzip");
   const std::size_t size = ServerProcess::small().size();
@@ -302,7 +302,7 @@ TEST(OutOfMemory, APausedTransferGoesOn) {
 }
 
 TEST(OutOfMemory, NoRequestGoesWithoutItsHeaders) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const auto run = [&]() -> std::string {
     fetch::FetcherOptions options;
     options.headers = {{"X-Other", "a value that is longer than a short string"}};
@@ -318,7 +318,7 @@ TEST(OutOfMemory, NoRequestGoesWithoutItsHeaders) {
 }
 
 TEST(OutOfMemory, CancelsAreNotLost) {
-  const ServerProcess server;
+  const ServerProcess& server = ServerProcess::instance();
   const auto fetcher = std::move(fetch::Fetcher::create({})).value();
   const std::string url = server.url("127.0.0.1", "/never");
   const auto run = [&]() -> std::string {
