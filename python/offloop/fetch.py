@@ -191,7 +191,7 @@ class Fetcher:
         return self._fetcher.stream(_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
 
     def stats(self) -> dict[str, int]:
-        """Transfers queued, running, done, failed and stopped, body bytes, connections opened, name look-ups."""
+        """Transfers queued, running, done, failed and stopped, body bytes, connections opened, wakes, name look-ups."""
         return self._fetcher.stats()
 
     def __repr__(self) -> str:

@@ -326,6 +326,7 @@ NB_MODULE(_ext, m) {
             d["stopped"] = stats.stopped;
             d["body_bytes"] = stats.body_bytes;
             d["connections_opened"] = stats.connections_opened;
+            d["wakes"] = stats.wakes;
             d["lookups"] = stats.lookups;
             return d;
           },

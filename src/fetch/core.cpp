@@ -249,6 +249,7 @@ FetcherStats Core::stats() const {
     stats.stopped += counters.stopped.load(std::memory_order_relaxed);
     stats.body_bytes += counters.body_bytes.load(std::memory_order_relaxed);
     stats.connections_opened += counters.connections_opened.load(std::memory_order_relaxed);
+    stats.wakes += counters.wakes.load(std::memory_order_relaxed);
   }
   return stats;
 }

@@ -118,6 +118,7 @@ void IoThread::run() {
   pthread_setname_np(pthread_self(), ("offloop-io-" + std::to_string(index_)).c_str());
   while (!stopping_) {
     wait_for_events();
+    IoCounters::bump(counters_.wakes);
     int rounds = 0;
     do {
       work_round();

@@ -26,6 +26,7 @@ struct IoCounters {
   std::atomic<std::uint64_t> stopped{0};
   std::atomic<std::uint64_t> body_bytes{0};
   std::atomic<std::uint64_t> connections_opened{0};
+  std::atomic<std::uint64_t> wakes{0};
 
   static void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {  // one writer: no locked instruction
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);

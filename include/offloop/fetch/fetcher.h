@@ -108,6 +108,7 @@ struct FetcherStats {
   std::uint64_t body_bytes = 0;
   std::uint64_t connections_opened = 0;
   std::uint64_t lookups = 0;  ///< names given to the resolver
+  std::uint64_t wakes = 0;    ///< rounds of the I/O threads, each after a wait for events: idle ones add nothing
 };
 
 class Core;
