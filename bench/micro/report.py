@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import BUSY_LOAD, Spread, number, shown
+from harness import BUSY_CPUS, Spread, number, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -34,7 +34,7 @@ def spread(stored: dict[str, float]) -> Spread:
 def about(document: dict[str, Any]) -> list[str]:
     """The line that says where and how the figures were made."""
     machine = document["machine"]
-    loads = f"load before {document['load_before']:.2f}, after {document['load_after']:.2f}"
+    others = f"CPUs that others kept busy: {document['busy_before']:.2f} before, {document['busy_after']:.2f} after"
     polling = machine.get("halt_polling_us")
     idle = "" if polling is None else f", idle CPUs poll {polling:.0f} us before they halt"
     lines = [
@@ -42,11 +42,11 @@ def about(document: dict[str, Any]) -> list[str]:
         f"{machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} cores, {machine['system']}, "
         f"{machine['python']}, hashlib's {machine['hashlib_openssl']}, offloop {machine['offloop']} "
         f"({machine['compiler']}, {machine['abi']}), {machine['threads']} workers, "
-        f"widest kernel {machine['widest_kernel']}{idle}; {loads}."
+        f"widest kernel {machine['widest_kernel']}{idle}; {others}."
     ]
     if document["quick"]:
         lines.append("\n**A --quick run: not a result.**")
-    if document["load_before"] > BUSY_LOAD:
+    if document["busy_before"] > BUSY_CPUS:
         lines.append("\n**The machine was busy: not a final result.**")
     return lines
 
