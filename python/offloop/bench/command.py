@@ -1,0 +1,98 @@
+"""``offloop bench``: its command line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from offloop.bench.plan import QUICK_TASKS, TASKS, Plan
+
+_INPUT_UNREADABLE = 3
+_INTERRUPTED = 130
+_SOME_FAILED = 1
+_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1024, "mib": 1 << 20}
+
+
+class InputError(click.ClickException):
+    """What the user named cannot be read."""
+
+    exit_code = _INPUT_UNREADABLE
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "10KB", "1MiB", "4096". Raises click.BadParameter."""
+    text = text.strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(digits) :].strip()
+    if not digits.isdigit() or unit not in _UNITS or int(digits) == 0:
+        raise click.BadParameter(f"expected sizes as 10KB or 1MiB, got {text!r}")
+    return int(digits) * _UNITS[unit]
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    return None if value is None else [parse_size(part) for part in value.split(",")]
+
+
+@click.group("bench", short_help="Measure asyncio, native and hybrid on the same work.", invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="The quick form: hash and fetch, few rounds, two minutes on two cores.")
+@click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Only this task; may be repeated.")
+@click.option("--sizes", callback=_sizes, metavar="SIZE,...", help="Instead of the table's: 1KB,4KiB,1MB.")
+@click.option("--concurrency", type=click.IntRange(1), help="Items at a time (hash: all at once; fetch: 64).")
+@click.option("--payloads", type=click.Path(path_type=Path), metavar="DIR", help="Hash the files below DIR.")
+@click.option("--contender", "only", multiple=True, metavar="TEXT", help="Only contenders with TEXT in their names.")
+@click.option("--repeats", type=click.IntRange(1), help="Timed rounds (3 in the quick form, 5 in the full one).")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of payloads, orders and intervals.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR",
+    help="Where results.json and the report go (default: offloop-bench/DATE-TIME).",
+)  # fmt: skip
+@click.pass_context
+def command(
+    context: click.Context,
+    quick: bool,
+    tasks: tuple[str, ...],
+    sizes: list[int] | None,
+    concurrency: int | None,
+    payloads: Path | None,
+    only: tuple[str, ...],
+    repeats: int | None,
+    seed: int,
+    output: Path | None,
+) -> int:
+    """Measure the variants asyncio, native and hybrid on the same work, every answer checked.
+
+    Ctrl-C ends it early and leaves what was measured readable. Exit code 1 when a contender failed or gave a wrong
+    answer.
+    """
+    if context.invoked_subcommand is not None:
+        return 0
+    chosen = tasks or (QUICK_TASKS if quick else TASKS)
+    if payloads is not None and not tasks:
+        chosen = ("hash",)
+    plan = Plan(quick, chosen, seed, sizes, concurrency, repeats, payloads, only)
+    return _run(plan, output or Path("offloop-bench") / time.strftime("%Y%m%d-%H%M%S"))
+
+
+def _run(plan: Plan, folder: Path) -> int:
+    from offloop.bench import table
+    from offloop.bench.session import Session
+
+    session = Session(plan, folder)
+    to = table.console()
+    table.print_head(session.document, to)
+    with to.status("") as status:
+        try:
+            session.run(lambda words: status.update(words), lambda case: table.print_case(case, to))
+        except (OSError, ValueError) as error:
+            raise InputError(str(error)) from error
+    document = session.document
+    if document["interrupted"] and document["cases"]:
+        table.print_case(document["cases"][-1], to)
+    table.print_summary(document, to)
+    to.print(f"results: {folder / 'results.json'}", markup=False, soft_wrap=True)
+    if document["interrupted"]:
+        return _INTERRUPTED
+    bad = any(row["status"] in ("failed", "wrong") for case in document["cases"] for row in case["contenders"])
+    return _SOME_FAILED if bad else 0

@@ -1,0 +1,87 @@
+"""What a run does: the options in one object, and the cases that they ask for, made one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from offloop.bench.model import Case
+from offloop.bench.runner import Effort
+from offloop.bench.tasks import hash as hash_task
+
+# In the order in which they run.
+TASKS = ("hash", "small", "mixed")
+QUICK_TASKS = ("hash",)
+
+# Of the classic table: three warm-ups, five repeats.
+FULL = {"warm_ups": 3, "repeats": 5, "probes": 3}
+QUICK = {"warm_ups": 1, "repeats": 3, "probes": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The command line, checked.
+
+    Attributes:
+        quick: the quick form of everything.
+        tasks: which ones.
+        seed: of payloads, orders and intervals.
+        sizes: bytes, instead of the table's.
+        concurrency: so many items at a time instead of all (hash) or 64 (fetch).
+        repeats: timed rounds instead of the form's.
+        payloads: a folder of the user's files instead of random bytes.
+        only: parts of the contenders' names; empty for all.
+    """
+
+    quick: bool
+    tasks: Sequence[str]
+    seed: int = 1
+    sizes: Sequence[int] | None = None
+    concurrency: int | None = None
+    repeats: int | None = None
+    payloads: Path | None = None
+    only: Sequence[str] = ()
+
+    @property
+    def effort(self) -> Effort:
+        """How often everything is done."""
+        form = dict(QUICK if self.quick else FULL)
+        if self.repeats is not None:
+            form["repeats"] = self.repeats
+        return Effort(**form, seed=self.seed)
+
+    def document(self) -> dict[str, Any]:
+        """As results.json has it."""
+        given = asdict(self)
+        given["payloads"] = None if self.payloads is None else str(self.payloads)
+        effort = self.effort
+        return {**given, "warm_ups": effort.warm_ups, "repeats": effort.repeats, "probes": effort.probes}
+
+
+def cases(plan: Plan) -> Generator[Case]:
+    """The cases, each made when its turn comes: their payloads need not be in memory together.
+
+    Close the iterator to end what serves them. Raises OSError and ValueError for what the user named.
+    """
+    for case in _all_cases(plan):
+        chosen = [one for one in case.contenders if not plan.only or any(part in one.name for part in plan.only)]
+        if chosen:
+            yield Case(
+                case.task, case.name, case.items, case.total_bytes, case.bursts, case.work, case.expected, chosen,
+                case.average,
+            )  # fmt: skip
+
+
+def _all_cases(plan: Plan) -> Generator[Case]:
+    quick, seed, at_once = plan.quick, plan.seed, plan.concurrency
+    for task in plan.tasks:
+        if task == "hash" and plan.payloads is not None:
+            yield hash_task.folder(plan.payloads, at_once)
+        elif task == "hash":
+            yield from hash_task.table(plan.sizes or hash_task.SIZES, quick=quick, seed=seed, at_once=at_once)
+        elif task == "small":
+            yield from hash_task.small(quick=quick, seed=seed, at_once=at_once)
+        elif task == "mixed":
+            yield hash_task.mixed(quick=quick, seed=seed, at_once=at_once)

@@ -1,0 +1,76 @@
+"""One run of the suite: measures the plan's cases and keeps the results readable whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import offloop
+from offloop.bench import plan as plans
+from offloop.bench.document import SCHEMA_VERSION, CaseDict, Document, write
+from offloop.bench.figures import averages
+from offloop.bench.machine import Noise, machine
+from offloop.bench.plan import Plan
+from offloop.bench.runner import CaseRun
+from offloop.bench.summary import sentences
+
+
+class Session:
+    """A run. `document` is whole at any time; `run` writes it to `folder` after every case."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._noise = Noise()
+        self._started = time.time()
+        self.document = Document(
+            schema=SCHEMA_VERSION,
+            offloop=offloop.__version__,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
+            seconds=0.0,
+            complete=False,
+            interrupted=False,
+            form="quick" if plan.quick else "full",
+            settings=plan.document(),
+            machine=machine(),
+            noise={},
+            cases=[],
+            averages=[],
+            open_loop=[],
+            scaling=[],
+            sentences=[],
+        )
+
+    def run(self, say: Callable[[str], None], show: Callable[[CaseDict], None]) -> None:
+        """Measure everything; after Ctrl-C what there is is written, marked as interrupted, and the call returns.
+
+        :param say: told what is being done.
+        :param show: given each case when it has been measured.
+
+        Raises OSError when the results cannot be written, OSError or ValueError for an input that the plan names.
+        """
+        self._write()  # a folder that cannot be written is an error now, not after an hour
+        try:
+            with closing(plans.cases(self._plan)) as cases:
+                for case in cases:
+                    measuring = CaseRun(case, self._plan.effort, self._noise, say)
+                    try:
+                        measuring.run()
+                    finally:
+                        self.document["cases"].append(measuring.document())
+                        self._write()
+                    show(self.document["cases"][-1])
+            self.document["complete"] = True
+        except KeyboardInterrupt:
+            self.document["interrupted"] = True
+        self._write()
+
+    def _write(self) -> None:
+        document = self.document
+        document["seconds"] = time.time() - self._started
+        document["noise"] = self._noise.document()
+        document["averages"] = averages(document["cases"], self._plan.seed)
+        document["sentences"] = sentences(document)
+        write(document, self._folder)

@@ -1,0 +1,77 @@
+"""The results on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from offloop.bench import words
+from offloop.bench.document import CaseDict, ContenderDict, Document
+
+COLUMNS = ("contender", "burst", "interval", "items/s", "GB/s", "p50", "p99", "p99.9", "stall max", "stall p99",
+           "CPU/item", "memory")  # fmt: skip
+_NARROWEST = 150  # columns that a table of all this needs where nobody looks at a terminal
+
+
+def console() -> Console:
+    """Standard output; where it is no terminal, wide enough for every column."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=max(found.width, _NARROWEST))
+
+
+def print_head(document: Document, to: Console) -> None:
+    """The machine and the settings: first of all."""
+    about = document["machine"]
+    settings = document["settings"]
+    to.print(
+        f"offloop {document['offloop']}, {about['python']}, {about['cpu']['name']} ({about['cpu']['model']}), "
+        f"{about['cores']} cores, {about['threads']} workers, widest kernel {about['widest_kernel']}, "
+        f"governor {about['governor']}; {document['form']} form, {settings['warm_ups']} warm-ups, "
+        f"{settings['repeats']} repeats, seed {settings['seed']}",
+        markup=False,
+    )
+
+
+def print_case(case: CaseDict, to: Console) -> None:
+    """A row for every contender, whatever became of it, the fastest first."""
+    title = f"{case['task']}: {case['name']}" + ("" if case["complete"] else "  (interrupted)")
+    table = Table(title=title, title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
+    for row in sorted(case["contenders"], key=_order):
+        table.add_row(escape(row["name"]), *_cells(row))
+    to.print(table)
+    for row in case["contenders"]:
+        if row["time"] is None:
+            to.print(f"  {row['status']}: {row['name']}: {row['detail']}", markup=False)
+    for speedup in case["speedups"]:
+        to.print(f"  {speedup['kind']}: {words.times(speedup['ratio'])}", markup=False)
+    to.print()
+
+
+def print_summary(document: Document, to: Console) -> None:
+    """The sentences."""
+    for sentence in document["sentences"]:
+        to.print(f"- {sentence}", markup=False)
+
+
+def _order(row: ContenderDict) -> tuple[int, float]:
+    return (0, row["time"]["median"]) if row["time"] else (1, 0.0)
+
+
+def _cells(row: ContenderDict) -> list[str]:
+    if row["time"] is None:
+        return [row["status"]]
+    latency, stall = row["latency"], row["stall"]
+    return [
+        words.seconds(row["time"]["median"]),
+        f"{words.seconds(row['time']['low'])} - {words.seconds(row['time']['high'])}",
+        words.rate(row["items_per_second"]),
+        words.gb_per_second(row["gb_per_second"]),
+        *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+        words.seconds(stall["longest"] if stall else None),
+        words.seconds(stall["p99"] if stall else None),
+        words.seconds(row["cpu_seconds_per_item"]),
+        words.size(row["peak_bytes"]),
+    ]
