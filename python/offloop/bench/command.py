@@ -41,6 +41,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--sizes", callback=_sizes, metavar="SIZE,...", help="Instead of the table's: 1KB,4KiB,1MB.")
 @click.option("--concurrency", type=click.IntRange(1), help="Items at a time (hash: all at once; fetch: 64).")
 @click.option("--payloads", type=click.Path(path_type=Path), metavar="DIR", help="Hash the files below DIR.")
+@click.option("--urls", type=click.Path(path_type=Path), metavar="FILE", help="Fetch the URLs in FILE, one a line.")
+@click.option("--call", metavar="MODULE:FUNCTION", help="Measure your own function of bytes, on the files of --data.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="What --call is called with.")
 @click.option("--contender", "only", multiple=True, metavar="TEXT", help="Only contenders with TEXT in their names.")
 @click.option("--repeats", type=click.IntRange(1), help="Timed rounds (3 in the quick form, 5 in the full one).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of payloads, orders and intervals.")
@@ -56,6 +59,9 @@ def command(
     sizes: list[int] | None,
     concurrency: int | None,
     payloads: Path | None,
+    urls: Path | None,
+    call: str | None,
+    data: Path | None,
     only: tuple[str, ...],
     repeats: int | None,
     seed: int,
@@ -68,10 +74,11 @@ def command(
     """
     if context.invoked_subcommand is not None:
         return 0
-    chosen = tasks or (QUICK_TASKS if quick else TASKS)
-    if payloads is not None and not tasks:
-        chosen = ("hash",)
-    plan = Plan(quick, chosen, seed, sizes, concurrency, repeats, payloads, only)
+    if (call is None) != (data is None):
+        raise click.UsageError("--call and --data belong together")
+    own = [name for name, given in (("hash", payloads), ("fetch", urls), ("call", call)) if given is not None]
+    chosen = tasks or own or (QUICK_TASKS if quick else TASKS)
+    plan = Plan(quick, chosen, seed, sizes, concurrency, repeats, payloads, urls, call, data, only)
     return _run(plan, output or Path("offloop-bench") / time.strftime("%Y%m%d-%H%M%S"))
 
 

@@ -100,6 +100,10 @@ def wrong(answers: Sequence[Any], expected: Sequence[Any]) -> str | None:
     if len(answers) != len(expected):
         return f"gave {len(answers)} answers, expected {len(expected)}"
     for index, (answer, right) in enumerate(zip(answers, expected, strict=True)):
-        if answer != right:
+        try:
+            same = bool(answer == right)
+        except Exception as error:  # the answers of a user's function may be of any type
+            return f"answer {index} cannot be compared: {type(error).__name__}: {error}"
+        if not same:
             return f"answer {index} is {answer!r}, expected {right!r}"
     return None

@@ -9,11 +9,10 @@ from typing import Any
 
 from offloop.bench.model import Case
 from offloop.bench.runner import Effort
-from offloop.bench.tasks import hash as hash_task
 
 # In the order in which they run.
-TASKS = ("hash", "small", "mixed")
-QUICK_TASKS = ("hash",)
+TASKS = ("hash", "small", "mixed", "fetch", "cancel")
+QUICK_TASKS = ("hash", "fetch")
 
 # Of the classic table: three warm-ups, five repeats.
 FULL = {"warm_ups": 3, "repeats": 5, "probes": 3}
@@ -32,6 +31,9 @@ class Plan:
         concurrency: so many items at a time instead of all (hash) or 64 (fetch).
         repeats: timed rounds instead of the form's.
         payloads: a folder of the user's files instead of random bytes.
+        urls: a file of the user's URLs instead of the local origin.
+        call: "module:function" of the user's, which makes the task "call".
+        data: the folder of files that it is called with.
         only: parts of the contenders' names; empty for all.
     """
 
@@ -42,6 +44,9 @@ class Plan:
     concurrency: int | None = None
     repeats: int | None = None
     payloads: Path | None = None
+    urls: Path | None = None
+    call: str | None = None
+    data: Path | None = None
     only: Sequence[str] = ()
 
     @property
@@ -55,7 +60,8 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """As results.json has it."""
         given = asdict(self)
-        given["payloads"] = None if self.payloads is None else str(self.payloads)
+        for name in ("payloads", "urls", "data"):
+            given[name] = None if given[name] is None else str(given[name])
         effort = self.effort
         return {**given, "warm_ups": effort.warm_ups, "repeats": effort.repeats, "probes": effort.probes}
 
@@ -75,6 +81,12 @@ def cases(plan: Plan) -> Generator[Case]:
 
 
 def _all_cases(plan: Plan) -> Generator[Case]:
+    # Here, for the command line asks this module for the names of tasks only.
+    from offloop.bench.tasks import call as call_task
+    from offloop.bench.tasks import cancel as cancel_task
+    from offloop.bench.tasks import fetch as fetch_task
+    from offloop.bench.tasks import hash as hash_task
+
     quick, seed, at_once = plan.quick, plan.seed, plan.concurrency
     for task in plan.tasks:
         if task == "hash" and plan.payloads is not None:
@@ -85,3 +97,13 @@ def _all_cases(plan: Plan) -> Generator[Case]:
             yield from hash_task.small(quick=quick, seed=seed, at_once=at_once)
         elif task == "mixed":
             yield hash_task.mixed(quick=quick, seed=seed, at_once=at_once)
+        elif task == "fetch" and plan.urls is not None:
+            yield fetch_task.listed(plan.urls, at_once)
+        elif task == "fetch":
+            yield from fetch_task.table(plan.sizes or hash_task.SIZES, quick=quick, seed=seed, at_once=at_once)
+        elif task == "cancel":
+            yield cancel_task.case(quick=quick)
+        elif task == "call":
+            assert plan.call is not None  # the command line has seen to it
+            assert plan.data is not None
+            yield call_task.case(plan.call, plan.data, at_once)
