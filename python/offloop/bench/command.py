@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -12,6 +13,7 @@ from offloop.bench.plan import QUICK_TASKS, TASKS, Plan
 _INPUT_UNREADABLE = 3
 _INTERRUPTED = 130
 _SOME_FAILED = 1
+MOST_RATE = 1e6
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1024, "mib": 1 << 20}
 
 
@@ -31,6 +33,21 @@ def parse_size(text: str) -> int:
     return int(digits) * _UNITS[unit]
 
 
+def parse_rates(text: str) -> list[float]:
+    """Items a second of "1000,2500.5". Raises click.BadParameter."""
+    try:
+        rates = [float(part) for part in text.split(",")]
+    except ValueError:
+        rates = []
+    if not rates or not all(0 < rate <= MOST_RATE for rate in rates):
+        raise click.BadParameter(f"expected items a second, above 0 and at most {MOST_RATE:g}, got {text!r}")
+    return rates
+
+
+def _rates(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
+    return None if value is None else parse_rates(value)
+
+
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
     return None if value is None else [parse_size(part) for part in value.split(",")]
 
@@ -44,6 +61,15 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--urls", type=click.Path(path_type=Path), metavar="FILE", help="Fetch the URLs in FILE, one a line.")
 @click.option("--call", metavar="MODULE:FUNCTION", help="Measure your own function of bytes, on the files of --data.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="What --call is called with.")
+@click.option("--rate", "rates", callback=_rates, metavar="N,...", help="Open loop: items arrive at N a second.")
+@click.option(
+    "--arrivals",
+    type=click.Choice(["constant", "poisson"]),
+    default="poisson",
+    show_default=True,
+    help="How they arrive.",
+)
+@click.option("--duration", type=click.FloatRange(0.01, 3600), help="Seconds at each rate (10; quick: 2).")
 @click.option("--contender", "only", multiple=True, metavar="TEXT", help="Only contenders with TEXT in their names.")
 @click.option("--repeats", type=click.IntRange(1), help="Timed rounds (3 in the quick form, 5 in the full one).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of payloads, orders and intervals.")
@@ -62,6 +88,9 @@ def command(
     urls: Path | None,
     call: str | None,
     data: Path | None,
+    rates: list[float] | None,
+    arrivals: Literal["constant", "poisson"],
+    duration: float | None,
     only: tuple[str, ...],
     repeats: int | None,
     seed: int,
@@ -78,7 +107,11 @@ def command(
         raise click.UsageError("--call and --data belong together")
     own = [name for name, given in (("hash", payloads), ("fetch", urls), ("call", call)) if given is not None]
     chosen = tasks or own or (QUICK_TASKS if quick else TASKS)
-    plan = Plan(quick, chosen, seed, sizes, concurrency, repeats, payloads, urls, call, data, only)
+    if rates is not None and not tasks and not own:
+        chosen = ("hash",)
+    plan = Plan(
+        quick, chosen, seed, sizes, concurrency, repeats, payloads, urls, call, data, rates, arrivals, duration, only
+    )
     return _run(plan, output or Path("offloop-bench") / time.strftime("%Y%m%d-%H%M%S"))
 
 
@@ -97,9 +130,13 @@ def _run(plan: Plan, folder: Path) -> int:
     document = session.document
     if document["interrupted"] and document["cases"]:
         table.print_case(document["cases"][-1], to)
+    if document["open_loop"]:
+        table.print_open_loop(document, to)
     table.print_summary(document, to)
     to.print(f"results: {folder / 'results.json'}", markup=False, soft_wrap=True)
     if document["interrupted"]:
         return _INTERRUPTED
-    bad = any(row["status"] in ("failed", "wrong") for case in document["cases"] for row in case["contenders"])
+    rows = [row["status"] for case in document["cases"] for row in case["contenders"]]
+    rows += [row["status"] for row in document["open_loop"]]
+    bad = "failed" in rows or "wrong" in rows
     return _SOME_FAILED if bad else 0

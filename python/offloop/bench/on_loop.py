@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from offloop.bench.model import Missing, Round
 
 Item = TypeVar("Item")
+T = TypeVar("T")
 # Does the work once and returns the answers; appends the latency of each item where a list is given.
 Burst = Callable[[list[float] | None], Awaitable[Sequence[Any]]]
 
@@ -74,6 +75,15 @@ class OnLoop:
         self._bursts = bursts
         self.helpers = helpers
 
+    @property
+    def each(self) -> Each | None:
+        """What does one item at a time; None for a contender that wants all of them together."""
+        return self._burst if isinstance(self._burst, Each) else None
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run something else on its loop."""
+        return self._runner.run(main)
+
     def round(self, probe: bool) -> Round:
         return self._runner.run(self._round(probe))
 
@@ -110,19 +120,28 @@ def on_loop(
                 runner.run(closing())
 
 
-def each(one: Callable[[Item], Awaitable[Any]], items: Sequence[Item], at_once: int | None = None) -> Burst:
+class Each:
     """A TaskGroup of one task an item, as a program that awaits digests is written; all items are due at the start.
 
-    With `at_once`, so many tasks that each take the next item, which is due when it is taken.
+    With `at_once`, so many tasks that each take the next item, which is due when it is taken. A `Burst`.
     """
 
-    async def whole(latencies: list[float] | None) -> Sequence[Any]:
+    def __init__(self, one: Callable[[Any], Awaitable[Any]], items: Sequence[Any], at_once: int | None) -> None:
+        self.one = one
+        self.items = items
+        self._at_once = at_once
+
+    async def __call__(self, latencies: list[float] | None) -> Sequence[Any]:
+        return await (self._all_at_once(latencies) if self._at_once is None else self._bounded(latencies))
+
+    async def _all_at_once(self, latencies: list[float] | None) -> Sequence[Any]:
+        one = self.one
         due = time.perf_counter()
 
-        async def plain(item: Item) -> Any:
+        async def plain(item: Any) -> Any:
             return await one(item)
 
-        async def timed(item: Item) -> Any:
+        async def timed(item: Any) -> Any:
             answer = await one(item)
             assert latencies is not None  # chosen below
             latencies.append(time.perf_counter() - due)
@@ -130,26 +149,29 @@ def each(one: Callable[[Item], Awaitable[Any]], items: Sequence[Item], at_once: 
 
         task = plain if latencies is None else timed
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(task(item)) for item in items]
+            tasks = [group.create_task(task(item)) for item in self.items]
         return [task.result() for task in tasks]
 
-    async def bounded(latencies: list[float] | None) -> Sequence[Any]:
-        answers: list[Any] = [None] * len(items)
-        left = iter(enumerate(items))
+    async def _bounded(self, latencies: list[float] | None) -> Sequence[Any]:
+        answers: list[Any] = [None] * len(self.items)
+        left = iter(enumerate(self.items))
 
         async def worker() -> None:
             for index, item in left:
                 due = time.perf_counter()
-                answers[index] = await one(item)
+                answers[index] = await self.one(item)
                 if latencies is not None:
                     latencies.append(time.perf_counter() - due)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once or 1, len(items))):
+            for _ in range(min(self._at_once or 1, len(self.items))):
                 group.create_task(worker())
         return answers
 
-    return whole if at_once is None else bounded
+
+def each(one: Callable[[Item], Awaitable[Any]], items: Sequence[Item], at_once: int | None = None) -> Each:
+    """See `Each`; typed by the items."""
+    return Each(one, items, at_once)
 
 
 def together(many: Callable[[Sequence[Item]], Awaitable[Sequence[Any]]], items: Sequence[Item]) -> Burst:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from offloop.bench.model import Case
 from offloop.bench.runner import Effort
@@ -17,6 +17,7 @@ QUICK_TASKS = ("hash", "fetch")
 # Of the classic table: three warm-ups, five repeats.
 FULL = {"warm_ups": 3, "repeats": 5, "probes": 3}
 QUICK = {"warm_ups": 1, "repeats": 3, "probes": 1}
+OPEN_LOOP_SECONDS, OPEN_LOOP_QUICK_SECONDS = 10.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Plan:
         urls: a file of the user's URLs instead of the local origin.
         call: "module:function" of the user's, which makes the task "call".
         data: the folder of files that it is called with.
+        rates: items a second of the open loop; None for the closed one.
+        arrivals, duration: how they arrive, and for how many seconds at each rate.
         only: parts of the contenders' names; empty for all.
     """
 
@@ -47,7 +50,20 @@ class Plan:
     urls: Path | None = None
     call: str | None = None
     data: Path | None = None
+    rates: Sequence[float] | None = None
+    arrivals: Literal["constant", "poisson"] = "poisson"
+    duration: float | None = None
     only: Sequence[str] = ()
+
+    @property
+    def open_loop_seconds(self) -> float:
+        """At each rate."""
+        return self.duration or (OPEN_LOOP_QUICK_SECONDS if self.quick else OPEN_LOOP_SECONDS)
+
+    @property
+    def scales(self) -> bool:
+        """Whether throughput by threads is measured, too: with the hash task as it comes."""
+        return "hash" in self.tasks and not (self.payloads or self.sizes or self.only or self.rates)
 
     @property
     def effort(self) -> Effort:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import offloop
+from offloop.bench import open_loop, scaling
 from offloop.bench import plan as plans
 from offloop.bench.document import SCHEMA_VERSION, CaseDict, Document, write
 from offloop.bench.figures import averages
 from offloop.bench.machine import Noise, machine
+from offloop.bench.model import Case
 from offloop.bench.plan import Plan
 from offloop.bench.runner import CaseRun
 from offloop.bench.summary import sentences
@@ -53,8 +56,13 @@ class Session:
         """
         self._write()  # a folder that cannot be written is an error now, not after an hour
         try:
+            if self._plan.scales:
+                self.document["scaling"] = scaling.measure(repeats=3, seed=self._plan.seed, say=say)
             with closing(plans.cases(self._plan)) as cases:
                 for case in cases:
+                    if self._plan.rates is not None:
+                        self._open_loop(case, self._plan.rates, say)
+                        continue
                     measuring = CaseRun(case, self._plan.effort, self._noise, say)
                     try:
                         measuring.run()
@@ -66,6 +74,21 @@ class Session:
         except KeyboardInterrupt:
             self.document["interrupted"] = True
         self._write()
+
+    def _open_loop(self, case: Case, rates: Sequence[float], say: Callable[[str], None]) -> None:
+        def keep(row: dict[str, Any]) -> None:
+            self.document["open_loop"].append(row)
+            self._write()
+
+        open_loop.measure(
+            case,
+            rates,
+            seconds=self._plan.open_loop_seconds,
+            arrivals=self._plan.arrivals,
+            seed=self._plan.seed,
+            say=say,
+            keep=keep,
+        )
 
     def _write(self) -> None:
         document = self.document

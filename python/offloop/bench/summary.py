@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from offloop.bench import words
-from offloop.bench.document import CaseDict, Document, SpeedupDict
+from offloop.bench.document import CaseDict, ContenderDict, Document, SpeedupDict
 from offloop.bench.figures import BEST, CLASSIC, KINDS, NATIVE
 
 
@@ -15,6 +15,7 @@ def sentences(document: Document) -> list[str]:
         *_ends(document),
         *_averages(document),
         *_losses(document),
+        *_open_loop(document),
         *_stalls(document),
         *_bad(document),
         *_gaps(document),
@@ -45,6 +46,7 @@ def _averages(document: Document) -> Iterator[str]:
 
 def _losses(document: Document) -> Iterator[str]:
     seen = False
+    said: set[str] = set()
     for kind in KINDS:
         for case in document["cases"]:
             for speedup in case["speedups"]:
@@ -52,9 +54,10 @@ def _losses(document: Document) -> Iterator[str]:
                     continue
                 seen = True
                 words_of_loss = _loss(case, speedup)
-                if words_of_loss:
+                if words_of_loss and words_of_loss not in said:
+                    said.add(words_of_loss)  # the best contenders may be those that people write first
                     yield words_of_loss
-    if seen and not any(_loss(case, speedup) for case in document["cases"] for speedup in case["speedups"]):
+    if seen and not said:
         yield "The hybrid lost no case that was measured, neither against asyncio nor against native."
 
 
@@ -68,21 +71,42 @@ def _loss(case: CaseDict, speedup: SpeedupDict) -> str | None:
     return None
 
 
+def _open_loop(document: Document) -> Iterator[str]:
+    """The lowest p99 of each side, for every rate."""
+    rows = [row for row in document["open_loop"] if row["status"] == "ok" and row["latency"]]
+    for task, case, rate in dict.fromkeys((row["task"], row["case"], row["rate"]) for row in rows):
+        best = {}
+        for variant in ("hybrid", "asyncio"):
+            of = [row for row in rows if (row["case"], row["rate"], row["variant"]) == (case, rate, variant)]
+            if of:
+                best[variant] = min(of, key=lambda row: (row["unfinished"], row["latency"]["p99"]))
+        if len(best) == 2:
+            ours, theirs = best["hybrid"], best["asyncio"]
+            loses = ours["latency"]["p99"] > theirs["latency"]["p99"]
+            yield (
+                f"Open loop, {task}, {case}, {words.rate(rate)}: p99 {words.seconds(ours['latency']['p99'])} by "
+                f"{ours['contender']} ({ours['unfinished']} unfinished), {words.seconds(theirs['latency']['p99'])} by "
+                f"{theirs['contender']} ({theirs['unfinished']} unfinished)" + (": the hybrid loses." if loses else ".")
+            )
+
+
 def _stalls(document: Document) -> Iterator[str]:
-    """The worst stall of the classic contenders, at the case where asyncio's is longest."""
-    worst = None
+    """The worst stall of the contenders that people write first, at the case where asyncio's is longest."""
+    worst: tuple[CaseDict, ContenderDict, ContenderDict] | None = None
     for case in document["cases"]:
-        found = {
-            row["variant"]: row["stall"]["longest"] for row in case["contenders"] if row["classic"] and row["stall"]
-        }
-        if {"asyncio", "hybrid"} <= found.keys() and (worst is None or found["asyncio"] > worst[1]["asyncio"]):
-            worst = (case, found)
+        found = {row["variant"]: row for row in case["contenders"] if row["classic"] and row["stall"]}
+        if {"asyncio", "hybrid"} <= found.keys() and (worst is None or _longest(found["asyncio"]) > _longest(worst[1])):
+            worst = (case, found["asyncio"], found["hybrid"])
     if worst is not None:
-        case, found = worst
+        case, theirs, ours = worst
         yield (
-            f"The loop was blocked for up to {words.seconds(found['asyncio'])} by asyncio with the work inline, "
-            f"{words.seconds(found['hybrid'])} by the hybrid ({case['task']}, {case['name']})."
+            f"{theirs['name']} blocked the loop for up to {words.seconds(_longest(theirs))}, {ours['name']} for up to "
+            f"{words.seconds(_longest(ours))} ({case['task']}, {case['name']})."
         )
+
+
+def _longest(row: ContenderDict) -> float:
+    return row["stall"]["longest"] if row["stall"] else 0.0
 
 
 def _bad(document: Document) -> Iterator[str]:

@@ -11,13 +11,15 @@ from offloop.bench.document import CaseDict, ContenderDict, Document
 
 COLUMNS = ("contender", "burst", "interval", "items/s", "GB/s", "p50", "p99", "p99.9", "stall max", "stall p99",
            "CPU/item", "memory")  # fmt: skip
-_NARROWEST = 150  # columns that a table of all this needs where nobody looks at a terminal
+# On a terminal that is narrower these are left out; results.json and the report have them.
+SPARED = ("interval", "p99.9", "stall p99", "memory")
+_WIDTH = 172  # of a table with all columns
 
 
 def console() -> Console:
     """Standard output; where it is no terminal, wide enough for every column."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(found.width, _NARROWEST))
+    return found if found.is_terminal else Console(highlight=False, width=max(found.width, _WIDTH))
 
 
 def print_head(document: Document, to: Console) -> None:
@@ -37,16 +39,52 @@ def print_case(case: CaseDict, to: Console) -> None:
     """A row for every contender, whatever became of it, the fastest first."""
     title = f"{case['task']}: {case['name']}" + ("" if case["complete"] else "  (interrupted)")
     table = Table(title=title, title_justify="left")
-    for column in COLUMNS:
+    shown = [column for column in COLUMNS if to.width >= _WIDTH or column not in SPARED]
+    for column in shown:
         table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
     for row in sorted(case["contenders"], key=_order):
-        table.add_row(escape(row["name"]), *_cells(row))
+        cells = dict(zip(COLUMNS, (escape(row["name"]), *_cells(row)), strict=False))
+        table.add_row(*(cells.get(column, "") for column in shown))
     to.print(table)
     for row in case["contenders"]:
         if row["time"] is None:
             to.print(f"  {row['status']}: {row['name']}: {row['detail']}", markup=False)
     for speedup in case["speedups"]:
         to.print(f"  {speedup['kind']}: {words.times(speedup['ratio'])}", markup=False)
+    to.print()
+
+
+def print_open_loop(document: Document, to: Console) -> None:
+    """A row for every contender and rate, the rates together."""
+    rows = document["open_loop"]
+    table = Table(title="open loop: latency from the intended start", title_justify="left")
+    for column in (
+        "contender",
+        "offered",
+        "finished",
+        "p50",
+        "p99",
+        "p99.9",
+        "stall max",
+        "unfinished",
+        "failed",
+        "wrong",
+    ):
+        table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
+    for row in sorted((row for row in rows if row["rate"] is not None), key=lambda row: row["rate"]):
+        latency, stall = row["latency"], row["stall"]
+        table.add_row(
+            escape(row["contender"]),
+            words.rate(row["rate"]),
+            words.rate(row["finished_per_second"]),
+            *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+            words.seconds(stall["longest"] if stall else None),
+            *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
+        )
+    to.print(table)
+    for row in rows:
+        if row["rate"] is None:
+            to.print(f"  {row['status']}: {row['contender']}: {row['detail']}", markup=False)
     to.print()
 
 
