@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from offloop.bench.plan import QUICK_TASKS, TASKS, Plan
+
+if TYPE_CHECKING:
+    from offloop.bench.document import Document
 
 _INPUT_UNREADABLE = 3
 _INTERRUPTED = 130
@@ -133,10 +139,82 @@ def _run(plan: Plan, folder: Path) -> int:
     if document["open_loop"]:
         table.print_open_loop(document, to)
     table.print_summary(document, to)
-    to.print(f"results: {folder / 'results.json'}", markup=False, soft_wrap=True)
+    for path in _write_pages(document, folder):
+        to.print(f"written: {path}", markup=False, soft_wrap=True)
     if document["interrupted"]:
         return _INTERRUPTED
     rows = [row["status"] for case in document["cases"] for row in case["contenders"]]
     rows += [row["status"] for row in document["open_loop"]]
     bad = "failed" in rows or "wrong" in rows
     return _SOME_FAILED if bad else 0
+
+
+def _write_pages(document: Document, folder: Path) -> list[Path]:
+    """The report and the claims page beside results.json; says on standard error when the plots are left out."""
+    from offloop.bench import claims, html
+    from offloop.bench.document import RESULTS, write_text
+
+    if importlib.util.find_spec("matplotlib") is None:
+        click.echo("no plots: matplotlib is not installed (pip install 'offloop[bench]')", err=True)
+    return [
+        folder / RESULTS,
+        write_text(folder / "report.html", html.page(document)),
+        write_text(folder / "claims.md", claims.page(document)),
+    ]
+
+
+def _read(path: Path) -> Document:
+    from offloop.bench.document import read
+
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+@command.command("report")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Default: beside the results.")
+def report_command(results: Path, output: Path | None) -> int:
+    """Write report.html and claims.md from RESULTS (a results.json, or its folder), and show the tables."""
+    from offloop.bench import table
+
+    document = _read(results)
+    to = table.console()
+    table.print_head(document, to)
+    for case in document["cases"]:
+        table.print_case(case, to)
+    if document["open_loop"]:
+        table.print_open_loop(document, to)
+    table.print_summary(document, to)
+    for path in _write_pages(document, output or (results if results.is_dir() else results.parent))[1:]:
+        to.print(f"written: {path}", markup=False, soft_wrap=True)
+    return 0
+
+
+@command.command("claims")
+@click.argument("results", type=click.Path(path_type=Path), required=False)
+def claims_command(results: Path | None) -> int:
+    """Print the claims page: public claims beside what RESULTS say (without: beside nothing)."""
+    from offloop.bench import claims
+
+    print(claims.page(None if results is None else _read(results)), end="")
+    return 0
+
+
+@command.command("compare")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Also what did not change.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+def compare_command(old: Path, new: Path, everything: bool, as_json: bool) -> int:
+    """Compare two runs, contender by contender, with significance. Exit code 1 when something became slower."""
+    from offloop.bench import table
+    from offloop.bench.compare import compare
+
+    found = compare(_read(old), _read(new))
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        table.print_comparison(found, table.console(), everything=everything)
+    return _SOME_FAILED if any(change.verdict == "slower" for change in found.changes) else 0

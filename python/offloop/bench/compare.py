@@ -1,4 +1,4 @@
-"""``offloop bench compare A.json B.json``: what became faster, what slower, and what nobody can tell from so few rounds.
+"""``offloop bench compare A.json B.json``: what became faster, what slower, and what so few rounds cannot tell.
 
 Of each contender that both runs measured: the ratio of the medians with its bootstrap interval, and a permutation test
 of the rounds, corrected for the number of comparisons (Benjamini and Hochberg). Both must say so, and the change must
@@ -7,7 +7,8 @@ be one that matters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,9 +36,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that `compare` found; `only_in_one` and `differences` are lines for people."""
+    """Everything that `compare` found; the lines of text are for people."""
 
     changes: list[Change]
+    notes: list[str]
     only_in_one: list[str]
     differences: list[str]
 
@@ -55,7 +57,21 @@ def compare(old: Document, new: Document, *, alpha: float = ALPHA, smallest: flo
         changes.append(Change(*key, ratio, p, adjusted_p, verdict))
     only = [f"only in the old run: {', '.join(key)}" for key in before if key not in after]
     only += [f"only in the new run: {', '.join(key)}" for key in after if key not in before]
-    return Comparison(changes, only, list(_differences(old, new)))
+    notes = list(
+        _power(min((smallest_p(len(before[key]), len(after[key])) for key in both), default=0.0), len(both), alpha)
+    )
+    return Comparison(changes, notes, only, _differences(old, new))
+
+
+def _power(least_p: float, comparisons: int, alpha: float) -> Iterator[str]:
+    """Says when a change of one contender alone could not be shown, and how many rounds could."""
+    if least_p * comparisons <= alpha:
+        return
+    rounds = next(n for n in itertools.count(2) if smallest_p(n, n) * comparisons <= alpha)
+    yield (
+        f"among {comparisons} comparisons so few rounds cannot show that one contender alone changed; "
+        f"--repeats {rounds} in both runs can"
+    )
 
 
 def _verdict(ratio: Interval, p: float, old: int, new: int, alpha: float, smallest: float) -> Verdict:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from offloop.bench import words
+from offloop.bench.compare import Comparison
 from offloop.bench.document import CaseDict, ContenderDict, Document
 
 COLUMNS = ("contender", "burst", "interval", "items/s", "GB/s", "p50", "p99", "p99.9", "stall max", "stall p99",
@@ -86,6 +87,32 @@ def print_open_loop(document: Document, to: Console) -> None:
         if row["rate"] is None:
             to.print(f"  {row['status']}: {row['contender']}: {row['detail']}", markup=False)
     to.print()
+
+
+def print_comparison(found: Comparison, to: Console, *, everything: bool) -> None:
+    """What changed (with `everything` also what did not), then what else differs between the runs."""
+    table = Table(title="new time / old time", title_justify="left")
+    for column in ("task", "case", "contender", "ratio", "interval", "p", "adjusted p", "verdict"):
+        table.add_column(column, no_wrap=True)
+    shown = [change for change in found.changes if everything or change.verdict in ("faster", "slower")]
+    for change in shown:
+        ratio = change.ratio
+        table.add_row(
+            *map(escape, (change.task, change.case, change.contender)),
+            f"{ratio.median:.3f}x",
+            f"{ratio.low:.3f} - {ratio.high:.3f}",
+            f"{change.p:.3g}",
+            f"{change.adjusted_p:.3g}",
+            change.verdict,
+        )
+    if shown:
+        to.print(table)
+    counts = dict.fromkeys(("faster", "slower", "no difference shown", "too few rounds"), 0)
+    for change in found.changes:
+        counts[change.verdict] += 1
+    to.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), markup=False)
+    for line in (*found.notes, *found.only_in_one, *found.differences):
+        to.print(f"- {line}", markup=False)
 
 
 def print_summary(document: Document, to: Console) -> None:
