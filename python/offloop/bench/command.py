@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from dataclasses import asdict
@@ -83,6 +82,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "--output", type=click.Path(path_type=Path), metavar="DIR",
     help="Where results.json and the report go (default: offloop-bench/DATE-TIME).",
 )  # fmt: skip
+@click.option("--no-html", is_flag=True, help="Leave the HTML report out.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -101,6 +101,7 @@ def command(
     repeats: int | None,
     seed: int,
     output: Path | None,
+    no_html: bool,
 ) -> int:
     """Measure the variants asyncio, native and hybrid on the same work, every answer checked.
 
@@ -118,11 +119,12 @@ def command(
     plan = Plan(
         quick, chosen, seed, sizes, concurrency, repeats, payloads, urls, call, data, rates, arrivals, duration, only
     )
-    return _run(plan, output or Path("offloop-bench") / time.strftime("%Y%m%d-%H%M%S"))
+    return _run(plan, output or Path("offloop-bench") / time.strftime("%Y%m%d-%H%M%S"), with_html=not no_html)
 
 
-def _run(plan: Plan, folder: Path) -> int:
+def _run(plan: Plan, folder: Path, *, with_html: bool) -> int:
     from offloop.bench import table
+    from offloop.bench.document import RESULTS
     from offloop.bench.session import Session
 
     session = Session(plan, folder)
@@ -139,7 +141,7 @@ def _run(plan: Plan, folder: Path) -> int:
     if document["open_loop"]:
         table.print_open_loop(document, to)
     table.print_summary(document, to)
-    for path in _write_pages(document, folder):
+    for path in (folder / RESULTS, *_write_pages(document, folder, with_html=with_html)):
         to.print(f"written: {path}", markup=False, soft_wrap=True)
     if document["interrupted"]:
         return _INTERRUPTED
@@ -149,18 +151,19 @@ def _run(plan: Plan, folder: Path) -> int:
     return _SOME_FAILED if bad else 0
 
 
-def _write_pages(document: Document, folder: Path) -> list[Path]:
-    """The report and the claims page beside results.json; says on standard error when the plots are left out."""
+def _write_pages(document: Document, folder: Path, *, with_html: bool = True) -> list[Path]:
+    """The report and the claims page; says on standard error when the plots are left out."""
     from offloop.bench import claims, html
-    from offloop.bench.document import RESULTS, write_text
+    from offloop.bench.document import write_text
 
-    if importlib.util.find_spec("matplotlib") is None:
-        click.echo("no plots: matplotlib is not installed (pip install 'offloop[bench]')", err=True)
-    return [
-        folder / RESULTS,
-        write_text(folder / "report.html", html.page(document)),
-        write_text(folder / "claims.md", claims.page(document)),
-    ]
+    written = []
+    if with_html:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            click.echo("no plots: matplotlib is not installed (pip install 'offloop[bench]')", err=True)
+        written.append(write_text(folder / "report.html", html.page(document)))
+    return [*written, write_text(folder / "claims.md", claims.page(document))]
 
 
 def _read(path: Path) -> Document:
@@ -187,7 +190,7 @@ def report_command(results: Path, output: Path | None) -> int:
     if document["open_loop"]:
         table.print_open_loop(document, to)
     table.print_summary(document, to)
-    for path in _write_pages(document, output or (results if results.is_dir() else results.parent))[1:]:
+    for path in _write_pages(document, output or (results if results.is_dir() else results.parent)):
         to.print(f"written: {path}", markup=False, soft_wrap=True)
     return 0
 

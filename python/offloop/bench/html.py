@@ -65,7 +65,9 @@ def _facts(document: Document) -> str:
     facts: dict[str, Any] = {
         "form": f"{document['form']}, started {document['started']}, {document['seconds']:.0f} s"
         + ("" if document["complete"] else ", NOT COMPLETE"),
-        "settings": ", ".join(f"{name} {value}" for name, value in document["settings"].items() if value is not None),
+        "settings": ", ".join(
+            f"{name} {_flat(value)}" for name, value in document["settings"].items() if value not in (None, [], ())
+        ),
     }
     facts |= {name: value for name, value in document["machine"].items() if name != "kernel_rates"}
     facts |= {name: value for name, value in document["noise"].items() if name != "warnings"}

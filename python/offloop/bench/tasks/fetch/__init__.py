@@ -23,7 +23,7 @@ CONNECTIONS = 64
 CONNECTIONS_ELSEWHERE = 8  # of a list of the user's: those servers are somebody's
 TIMEOUT_SECONDS = 120.0
 BODIES = 16  # different ones of each size, so that an answer cannot be right by chance
-_ROUND_ITEMS = 1000
+_ROUND_ITEMS = 300
 _IDENTITY = {"Accept-Encoding": "identity"}  # what is hashed must not depend on who decodes what
 
 
