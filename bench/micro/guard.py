@@ -18,7 +18,7 @@ import callgrind
 import offloop
 
 STORED = Path(__file__).resolve().parents[1] / "guard.json"
-TOLERANCE = 0.05  # which worker is awake when a task submits is up to the scheduler
+TOLERANCE = 0.03  # which worker is awake when a task submits is up to the scheduler
 
 # What is ours of the path; the interpreter's share is its own business.
 LIBRARIES = ("_core", "liboffloop")
