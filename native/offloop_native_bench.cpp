@@ -65,14 +65,20 @@ struct Burst {
 class HashWork {
  public:
   bool read(const char* path) {
-    std::ifstream file(path, std::ios::binary);
-    for (std::uint8_t head[8]; file.read(reinterpret_cast<char*>(head), sizeof head);) {
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    auto left = file ? static_cast<std::uint64_t>(file.tellg()) : 0;
+    file.seekg(0);
+    std::uint8_t head[8];
+    while (left >= sizeof head && file.read(reinterpret_cast<char*>(head), sizeof head)) {
+      left -= sizeof head;
       std::uint64_t size = 0;
       for (int i = 7; i >= 0; --i) size = size << 8 | head[i];
+      if (size > left) return false;
       auto& payload = payloads_.emplace_back(size);
       if (!file.read(reinterpret_cast<char*>(payload.data()), static_cast<std::streamsize>(size))) return false;
+      left -= size;
     }
-    return file.eof() && !payloads_.empty();
+    return left == 0 && !payloads_.empty();
   }
 
   [[nodiscard]] std::size_t size() const { return payloads_.size(); }

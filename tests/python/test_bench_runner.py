@@ -13,11 +13,11 @@ import fastjsonschema
 import pytest
 from bench_helpers import ANSWERS, Scripted, case_of, right, scripted
 
-from offloop.bench import document, open_loop
+from offloop.bench import document, model, open_loop
 from offloop.bench import plan as plans
 from offloop.bench.document import CaseDict, ContenderDict
 from offloop.bench.machine import Noise
-from offloop.bench.model import Case, Missing
+from offloop.bench.model import Case, Contender, Missing
 from offloop.bench.on_loop import Heartbeat, each, on_loop, together
 from offloop.bench.plan import Plan
 from offloop.bench.processes import Memory, cpu_seconds
@@ -131,6 +131,19 @@ def test_who_is_missing_or_fails_does_not_stop_the_others() -> None:
         "breaks later": ("failed", "OSError: the disk is full", True),
         "fine": ("ok", "", False),
     }
+
+
+def test_a_contender_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "ROUND_SECONDS", 0.05)
+
+    async def hangs(item: str) -> str:
+        await asyncio.Event().wait()
+        return item
+
+    hanging = Contender("hangs", "asyncio", "", lambda work: on_loop(each(hangs, ANSWERS), 1))
+    case = measured(case_of([hanging, scripted("fine", Scripted(right))]))
+    assert (row(case, "hangs")["status"], row(case, "hangs")["detail"]) == ("failed", "TimeoutError")
+    assert row(case, "fine")["status"] == "ok"
 
 
 # ---- interrupted -----------------------------------------------------------------------------------------------------

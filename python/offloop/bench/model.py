@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Variant = Literal["asyncio", "native", "hybrid", "other"]
+# A round that takes longer hangs: its contender has failed.
+ROUND_SECONDS = 300.0
+
 # "unmeasured": the run was interrupted before the first timed round.
 Status = Literal["ok", "missing", "failed", "wrong", "unmeasured"]
 

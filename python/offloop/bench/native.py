@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import offloop
+from offloop.bench import model
 from offloop.bench.model import Missing, Round
 
 PROGRAM = Path(offloop.__file__).parent / "bin" / "offloop-native-bench"
@@ -31,6 +33,10 @@ class NativeProgram:
         with contextlib.suppress(BrokenPipeError):  # it has ended; the exit code below says more
             self._process.stdin.write(f"{'probe' if probe else 'time'} {self._bursts}\n")
             self._process.stdin.flush()
+        readable, _, _ = select.select([self._process.stdout], [], [], model.ROUND_SECONDS)
+        if not readable:
+            self._process.kill()
+            raise TimeoutError(f"{PROGRAM.name} did not answer within {model.ROUND_SECONDS:g} s")
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{PROGRAM.name} ended with exit code {self._process.wait(_STOP_SECONDS)}")

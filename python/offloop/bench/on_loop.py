@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
+from offloop.bench import model
 from offloop.bench.model import Missing, Round
 
 Item = TypeVar("Item")
@@ -90,11 +91,12 @@ class OnLoop:
     async def _round(self, probe: bool) -> Round:
         latencies: list[float] | None = [] if probe else None
         heart = Heartbeat() if probe else None
-        done = []
-        started = time.perf_counter()
-        for _ in range(self._bursts):
-            done.append(await self._burst(latencies))
-        seconds = time.perf_counter() - started
+        done = []  # of every burst
+        async with asyncio.timeout(model.ROUND_SECONDS):
+            started = time.perf_counter()
+            for _ in range(self._bursts):
+                done.append(await self._burst(latencies))
+            seconds = time.perf_counter() - started
         return Round(seconds, done, latencies or [], heart.stop() if heart else [])
 
 
