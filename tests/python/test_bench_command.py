@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,11 +157,8 @@ def test_compare_ends_with_1_when_something_became_slower(run: tuple[Completed, 
 def test_the_pages_can_be_made_again(run: tuple[Completed, Path], tmp_path: Path) -> None:
     done = bench("report", run[1] / "out", "--output", tmp_path, cwd=tmp_path, plots=True)
     assert done.returncode == 0, done.stderr
-    first, again = ((folder / "report.html").read_text() for folder in (run[1] / "out", tmp_path))
-    assert first.count("<svg") == again.count("<svg")
-    # The drawings may differ in their last digits: the file has rounded figures.
-    assert re.sub("<svg.*?</svg>", "", first, flags=re.DOTALL) == re.sub("<svg.*?</svg>", "", again, flags=re.DOTALL)
-    assert (tmp_path / "claims.md").read_text() == (run[1] / "out" / "claims.md").read_text()
+    for name in ("report.html", "claims.md"):
+        assert (tmp_path / name).read_text() == (run[1] / "out" / name).read_text()
     assert bench("claims", run[1] / "out", cwd=tmp_path).stdout == (tmp_path / "claims.md").read_text()
 
 
@@ -259,6 +255,7 @@ def test_the_open_loop_from_the_command_line(own: Path) -> None:
         (("--payloads", "nowhere"), 3, "nowhere: expected files in it, found none"),
         (("--urls", "nowhere"), 3, "nowhere"),
         (("--urls", "data/a"), 3, "cannot be fetched"),
+        (("--payloads", "data", "--output", "own.py/out"), 4, "cannot write the output: "),
         (("compare", "nowhere", "data"), 3, "nowhere"),
         (("report", "data/a"), 3, "expected JSON"),
     ],

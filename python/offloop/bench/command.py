@@ -133,7 +133,7 @@ def _run(plan: Plan, folder: Path, *, with_html: bool) -> int:
     with to.status("") as status:
         try:
             session.run(lambda words: status.update(words), lambda case: table.print_case(case, to))
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise InputError(str(error)) from error
     document = session.document
     if document["interrupted"] and document["cases"]:
@@ -141,7 +141,7 @@ def _run(plan: Plan, folder: Path, *, with_html: bool) -> int:
     if document["open_loop"]:
         table.print_open_loop(document, to)
     table.print_summary(document, to)
-    for path in (folder / RESULTS, *_write_pages(document, folder, with_html=with_html)):
+    for path in (folder / RESULTS, *_write_pages(_read(folder), folder, with_html=with_html)):
         to.print(f"written: {path}", markup=False, soft_wrap=True)
     if document["interrupted"]:
         return _INTERRUPTED

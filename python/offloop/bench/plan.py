@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,15 +85,16 @@ class Plan:
 def cases(plan: Plan) -> Generator[Case]:
     """The cases, each made when its turn comes: their payloads need not be in memory together.
 
-    Close the iterator to end what serves them. Raises OSError and ValueError for what the user named.
+    Close the iterator to end what serves them. Raises ValueError, in words for the user, when what was named cannot be
+    read, or the origin does not come up.
     """
-    for case in _all_cases(plan):
-        chosen = [one for one in case.contenders if not plan.only or any(part in one.name for part in plan.only)]
-        if chosen:
-            yield Case(
-                case.task, case.name, case.items, case.total_bytes, case.bursts, case.work, case.expected, chosen,
-                case.average,
-            )  # fmt: skip
+    try:
+        for case in _all_cases(plan):
+            chosen = [one for one in case.contenders if not plan.only or any(part in one.name for part in plan.only)]
+            if chosen:
+                yield replace(case, contenders=chosen)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _all_cases(plan: Plan) -> Generator[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -52,12 +53,12 @@ class Session:
         :param say: told what is being done.
         :param show: given each case when it has been measured.
 
-        Raises OSError when the results cannot be written, OSError or ValueError for an input that the plan names.
+        Raises OSError when the results cannot be written, ValueError for an input that the plan names.
         """
         self._write()  # a folder that cannot be written is an error now, not after an hour
         try:
             if self._plan.scales:
-                self.document["scaling"] = scaling.measure(repeats=3, seed=self._plan.seed, say=say)
+                self._scaling(say)
             with closing(plans.cases(self._plan)) as cases:
                 for case in cases:
                     if self._plan.rates is not None:
@@ -74,6 +75,12 @@ class Session:
         except KeyboardInterrupt:
             self.document["interrupted"] = True
         self._write()
+
+    def _scaling(self, say: Callable[[str], None]) -> None:
+        try:
+            self.document["scaling"] = scaling.measure(repeats=3, seed=self._plan.seed, say=say)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            self.document["settings"]["scaling_failed"] = str(error)
 
     def _open_loop(self, case: Case, rates: Sequence[float], say: Callable[[str], None]) -> None:
         def keep(row: dict[str, Any]) -> None:

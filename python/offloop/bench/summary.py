@@ -17,6 +17,7 @@ def sentences(document: Document) -> list[str]:
         *_losses(document),
         *_open_loop(document),
         *_stalls(document),
+        *_scaling(document),
         *_bad(document),
         *_gaps(document),
         *(f"The machine was noisy: {warning}." for warning in document["noise"].get("warnings", [])),
@@ -116,6 +117,18 @@ def _bad(document: Document) -> Iterator[str]:
                 yield f"WRONG: {row['name']} at {case['task']}, {case['name']}: {row['detail']}; it has no figures."
             elif row["status"] == "failed":
                 yield f"FAILED: {row['name']} at {case['task']}, {case['name']}: {row['detail']}; it has no figures."
+
+
+def _scaling(document: Document) -> Iterator[str]:
+    rows = document["scaling"]
+    if "scaling_failed" in document["settings"]:
+        yield f"FAILED: scaling by threads: {document['settings']['scaling_failed']}."
+    elif len(rows) > 1:
+        first, last = rows[0]["gb_per_second"]["offloop"], rows[-1]["gb_per_second"]["offloop"]
+        yield (
+            f"From {rows[0]['threads']} to {rows[-1]['threads']} threads offloop's throughput becomes "
+            f"{last / first:.2f}x ({first:.2f} to {last:.2f} GB/s)."
+        )
 
 
 def _gaps(document: Document) -> Iterator[str]:
