@@ -1,4 +1,4 @@
-# offloop: `make demo`, `make test`, `make build`, `make bench`, `make lint`, `make clean`.
+# offloop: `make demo`, `make test`, `make build`, `make bench`, `make bench-guard`, `make lint`, `make clean`.
 # PYTHON= chooses the interpreter (3.11 or later). What is done already is not done again. HACKING.md says more.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,14 +33,15 @@ no_aslr := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(u
 sources := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake src include native python \
   -name __pycache__ -prune -o -name '*.swp' -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test build bench lint clean deps venv FORCE \
+.PHONY: help demo test build bench bench-micro bench-guard lint clean deps venv FORCE \
   lane-cpp lane-python test-cpp test-asan test-tsan test-aarch64 test-python test-counters test-ends test-matrix test-ft soak
 
 help:
 	@echo 'make demo    build, then fetch and hash from a local origin, verified, beside the asyncio variant'
 	@echo 'make test    C++ tests (also under sanitizers and for aarch64), Python tests'
 	@echo 'make build   the package, installed in $(VENV)'
-	@echo 'make bench   the micro-benchmarks'
+	@echo 'make bench   the suite in its quick form (offloop bench --quick), and the tables of docs/performance.md from it'
+	@echo 'make bench-guard   instruction counts of the hot path beside the stored ones'
 	@echo 'make lint    ruff, mypy --strict, clang-format, clang-tidy on changed files'
 	@echo 'make clean   removes build/ and $(VENV)'
 	@echo 'PYTHON=/path/to/python3.14 chooses the interpreter (3.11 or later; default python3)'
@@ -82,10 +83,18 @@ demo: build
 	@$(MAKE) -s $(stamps)/bench
 	@$(py) -m offloop.testing.demo
 
+# The suite in its quick form; docs/performance.md and docs/claims.md are made from what it measured.
+bench: build
+	@$(system) bench
+	@$(MAKE) -s $(stamps)/bench
+	@$(py) -m offloop bench --quick --output build/bench
+	@mkdir -p bench/results && cp build/bench/results.json bench/results/suite.json
+	@$(py) bench/micro/report.py --write
+
 # RESULTS=bench/results keeps the figures there and makes the tables of docs/performance.md and the README from them.
 micro_benches := await_cost await_instructions hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash
 RESULTS ?=
-bench: build
+bench-micro: build
 	@$(system) bench
 	@$(MAKE) -s $(stamps)/bench
 	@cmake --preset release -DOFFLOOP_TESTS=OFF --log-level=WARNING
@@ -94,6 +103,12 @@ bench: build
 	@$(foreach bench,$(micro_benches),echo "== $(bench)"; \
 	  $(py) bench/micro/$(bench).py $(if $(RESULTS),--json $(RESULTS)/$(bench).json);)
 	@$(if $(RESULTS),$(py) bench/micro/report.py --write)
+
+# Instructions of submit, drain and kernels against bench/guard.json; GUARD=--write stores them anew.
+GUARD ?=
+bench-guard: build
+	@$(system) bench
+	@$(py) bench/micro/guard.py $(GUARD)
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
@@ -163,7 +178,8 @@ test-python: build
 # that make none in their own process.
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \
-	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch)))'
+	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch bench_command \
+  bench_guard bench_pages bench_runner bench_statistics)))'
 
 # The bridge and the packaging on the oldest and the newest CPython found, from the wheels that would be shipped.
 bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batch buffers contexts hashing lifecycle operation \

@@ -6,14 +6,11 @@ path is judged. The hash functions' own are left out (valgrind hides SHA-NI and 
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+import callgrind
 import harness
 from harness import Report, Row, Spread
 
@@ -41,23 +38,11 @@ asyncio.run(main(int(sys.argv[2])))
 def instructions(what: str, rounds: int, folder: Path) -> Counter[str]:
     """Instructions of the loop's thread by library, the hash functions left out."""
     out = folder / f"{what}-{rounds}"
-    tool = ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--compress-strings=no", "--compress-pos=no"]
-    program = [sys.executable, "-X", "frozen_modules=on", "-c", _PROGRAM, what, str(rounds)]
-    subprocess.run([*tool, f"--callgrind-out-file={out}", *program], check=True, capture_output=True)
+    callgrind.count(_PROGRAM, [what, str(rounds)], out)
     found: Counter[str] = Counter()
-    library = function = ""
-    of_call = False
-    for line in out.with_name(out.name + "-01").read_text().splitlines():
-        if line.startswith("ob="):
-            library = Path(line[3:]).name
-        elif line.startswith("fn="):
-            function = line[3:]
-        elif line.startswith("calls="):
-            of_call = True  # the next line is the callee's, inclusive
-        elif re.match(r"\d", line):
-            if not of_call and "sha256_" not in function:
-                found[library] += int(line.split()[1])
-            of_call = False
+    for (library, function), number in callgrind.of_thread(out, 1).items():
+        if "sha256_" not in function:
+            found[library] += number
     return found
 
 
@@ -69,7 +54,7 @@ def per_task(what: str, folder: Path) -> Counter[str]:
 
 def main() -> None:
     given = harness.arguments(__doc__, repeats=1)
-    if shutil.which("valgrind") is None:
+    if not callgrind.is_installed():
         print("await_instructions: valgrind is not installed, nothing is measured")
         return
     report = Report("await_instructions", given)

@@ -11,9 +11,7 @@ import asyncio
 import gc
 import json
 import os
-import platform
 import random
-import ssl
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import offloop
-from offloop import _core
+from offloop.bench.machine import cpu, machine
 
 # Above so many busy CPUs before the start, somebody else's work is in the figures; they are marked then.
 BUSY_CPUS = 0.2
@@ -250,7 +248,7 @@ def kernel_ceiling() -> Ceiling:
         [sys.executable, "-c", _CEILING_PROGRAM], env=environment, check=True, capture_output=True, text=True
     ).stdout
     rates = json.loads(output)
-    workers = int(_core.configuration()["threads"])
+    workers = int(offloop.configure()["threads"])
     ratio = workers * rates["kernel_gb_s"] / rates["hashlib_gb_s"]
     return Ceiling(rates["hashlib_gb_s"], rates["kernel_gb_s"], workers, ratio)
 
@@ -258,29 +256,6 @@ def kernel_ceiling() -> Ceiling:
 def is_sapphire_rapids() -> bool:
     """Whether the targets that were set on Sapphire Rapids apply as they are."""
     return cpu()["model"] == "GenuineIntel 6/143"
-
-
-def cpu() -> dict[str, str]:
-    """Name, and vendor family/model: virtual machines often hide the name."""
-    found: dict[str, str] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines():
-            key, _, value = line.partition(":")
-            found[key.strip()] = value.strip()
-    except OSError:
-        pass
-    name = found.get("model name") or platform.processor() or platform.machine()
-    model = f"{found.get('vendor_id', '?')} {found.get('cpu family', '?')}/{found.get('model', '?')}"
-    return {"name": name, "model": model}
-
-
-def halt_polling_us() -> float | None:
-    """How long an idle virtual CPU looks for work before it tells the host that it sleeps (Linux's haltpoll governor,
-    200 us by default): what a wake costs depends on it. None on a machine without."""
-    try:
-        return int(Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns").read_text()) / 1000
-    except (OSError, ValueError):
-        return None
 
 
 def busy_cpus(seconds: float = 1.0) -> float:
@@ -297,29 +272,6 @@ def busy_cpus(seconds: float = 1.0) -> float:
     time.sleep(seconds)
     idle = (idle_ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - started)
     return max(0.0, (os.cpu_count() or 1) - idle)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    build = _core.build_info()
-    settings = _core.configuration()
-    return {
-        "cpu": cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel_rates": build["rates"],
-        "cpu_features": build["cpu_features"],
-        "cpu_mode": build["cpu_mode"],
-        "widest_kernel": build["kernels"][-1]["kernels"],
-        "threads": settings["threads"],
-        "max_pending": settings["max_pending"],
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "hashlib_openssl": ssl.OPENSSL_VERSION,
-        "offloop": offloop.__version__,
-        "compiler": build["compiler"],
-        "abi": build["abi"],
-        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
-        "halt_polling_us": halt_polling_us(),
-    }
 
 
 class Report:

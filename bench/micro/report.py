@@ -1,8 +1,9 @@
 """Makes the tables of docs/performance.md and README.md from bench/results/*.json: no figure there is typed by hand.
 
 Without arguments it prints the tables; with --write it puts them between the markers `<!-- results: NAME -->` and
-`<!-- end -->` of the page, and a summary between those of the README; with --check it ends with exit code 1 when one of
-the two does not hold them.
+`<!-- end -->` of the page, a summary between those of the README, and makes docs/claims.md; with --check it ends with
+exit code 1 when one of the three does not hold them. `suite` is a results.json of `offloop bench`, the others are
+written by the benchmarks beside this file.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ from typing import Any
 
 from harness import BUSY_CPUS, Spread, number, shown
 
+from offloop.bench import claims, markdown
+from offloop.bench.document import Document, read
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
+CLAIMS = ROOT / "docs" / "claims.md"
+SUITE = RESULTS / "suite.json"
 # What the README shows: the judged figures of these, on asyncio's own loop where there are two.
 SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash")
 
@@ -84,7 +90,19 @@ def notes(document: dict[str, Any]) -> list[str]:
     return [f"- {row['case']}: {'; '.join(row['notes'])}." for row in document["rows"] if row["notes"]]
 
 
+def suite() -> Document | None:
+    """The stored results of `offloop bench`."""
+    return read(SUITE) if SUITE.exists() else None
+
+
+def suite_tables() -> str:
+    document = suite()
+    return "\nNot measured yet: `make bench`\n\n" if document is None else f"\n{markdown.tables(document)}\n"
+
+
 def tables(name: str) -> str:
+    if name == SUITE.stem:
+        return suite_tables()
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return f"\nNot measured yet: `python bench/micro/{name}.py --json bench/results/{name}.json`\n\n"
@@ -101,7 +119,7 @@ def summary() -> str:
     """The judged figures of SUMMARY in one table, with the machine they were measured on."""
     documents = [json.loads(path.read_text()) for name in SUMMARY if (path := RESULTS / f"{name}.json").exists()]
     if not documents:
-        return "\nNot measured yet: `make bench RESULTS=bench/results`.\n\n"
+        return "\nNot measured yet: `make bench-micro RESULTS=bench/results`.\n\n"
     machine = documents[0]["machine"]
     lines = [
         f"Median (lowest - highest round) on {machine['cpu']['name']} ({machine['cpu']['model']}), {machine['cores']} "
@@ -129,16 +147,17 @@ def summarised(readme: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
+    parser.add_argument("--write", action="store_true", help="write them into the two pages and the README")
     parser.add_argument("--check", action="store_true", help="exit code 1 when one of them does not hold the tables")
     given = parser.parse_args()
     pages = {path: make(path.read_text()) for path, make in ((PAGE, filled), (README, summarised))}
+    pages[CLAIMS] = claims.page(suite())
     if given.write:
         for path, text in pages.items():
             path.write_text(text)
     elif given.check:
         for path, text in pages.items():
-            if text != path.read_text():
+            if not path.exists() or text != path.read_text():
                 sys.exit(f"{path.name} does not hold the stored results: run bench/micro/report.py --write")
     else:
         for path in sorted(RESULTS.glob("*.json")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from offloop.testing import Origin, body_sha256
 
 FETCH = Path(offloop.__file__).parent / "bin" / "offloop-native-fetch"
 HASH = FETCH.with_name("offloop-native-hash")
+BENCH = FETCH.with_name("offloop-native-bench")
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -90,3 +93,52 @@ def test_output_that_cannot_be_written_is_exit_code_4(origin: Origin, tmp_path: 
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
         assert done.returncode == 4
         assert "cannot write the output: No space left on device" in done.stderr
+
+
+# ---- the contender of `offloop bench` --------------------------------------------------------------------------------
+
+
+def test_the_contender_hashes_the_payloads_it_is_given_as_often_as_it_is_told(tmp_path: Path) -> None:
+    payloads = [b"", b"abc", b"x" * 70_000, bytes(200)]
+    packed = tmp_path / "payloads"
+    packed.write_bytes(b"".join(len(payload).to_bytes(8, "little") + payload for payload in payloads))
+    done = run(BENCH, "hash", packed, stdin="time 2\nprobe 1\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    timed, probed = map(json.loads, done.stdout.splitlines())
+    digests = [hashlib.sha256(payload).hexdigest() for payload in payloads]
+    assert (timed["bursts"], timed["latencies_ns"]) == ([digests, digests], [])
+    assert probed["bursts"] == [digests]
+    assert len(probed["latencies_ns"]) == 4
+    assert all(0 < latency <= probed["seconds"] * 1e9 + 1000 for latency in probed["latencies_ns"])
+
+
+def test_the_contender_fetches_and_tells_what_failed(origin: Origin, tmp_path: Path) -> None:
+    urls = [origin.url(f"/bytes/{size}?seed=bench") for size in (0, 1000, 300_000)] + [origin.url("/status/404")]
+    (tmp_path / "urls").write_text("\n".join(urls))
+    done = run(BENCH, "fetch", tmp_path / "urls", "2", stdin="probe 1\n")
+    assert done.returncode == 0
+    (burst,) = json.loads(done.stdout)["bursts"]
+    assert burst[:3] == [body_sha256(size, "bench") for size in (0, 1000, 300_000)]
+    assert "404" in burst[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code"),
+    [
+        (["hash"], "", 2),
+        (["fetch", "FILE", "0"], "", 2),
+        (["hash", "missing"], "", 3),
+        (["fetch", "missing", "4"], "", 3),
+        (["hash", "FILE"], "", 3),
+        (["fetch", "FILE", "4"], "time\n", 2),
+        (["fetch", "FILE", "4"], "time 0\n", 2),
+        (["fetch", "FILE", "4"], "race 1\n", 2),
+    ],
+)
+def test_the_contender_refuses_what_it_cannot_do(
+    tmp_path: Path, arguments: list[str], stdin: str, code: int
+) -> None:
+    (tmp_path / "FILE").write_text("http://127.0.0.1:1/\n")  # URLs, but no payloads: the size would be far too large
+    done = run(BENCH, *arguments, stdin=stdin, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr

@@ -93,7 +93,7 @@ def environment(row: Row) -> Path:
     if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
         python = venv / "bin" / "python"
         pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--prefer-binary")
-        optional = [one for one in wanted if one.startswith(("uvloop", "numpy", "aiohttp"))]
+        optional = [one for one in wanted if one.startswith(("uvloop", "numpy", "aiohttp", "blake3", "matplotlib"))]
         run(*pip, *(one for one in wanted if one not in optional))
         missing = []
         for one in optional:  # what has no wheel for a new or a free-threaded interpreter is left out, and said

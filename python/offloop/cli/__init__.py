@@ -1,4 +1,4 @@
-"""The command line: ``offloop hash``, ``offloop fetch``, ``offloop doctor``. One file a command.
+"""The command line: ``offloop hash``, ``offloop fetch``, ``offloop doctor``, ``offloop bench``. One file a command.
 
 It stands on the public names of offloop like any user's program, and imports a command's needs when that runs.
 """

@@ -19,7 +19,7 @@ from offloop.cli import exit_codes
 from offloop.cli.group import version
 
 # What the optional features and the examples need, by the name to import.
-EXTRAS = ("aiohttp", "click", "numpy", "PIL", "pyarrow", "rich", "uvloop")
+EXTRAS = ("aiohttp", "blake3", "click", "matplotlib", "numpy", "PIL", "pyarrow", "rich", "uvloop")
 
 
 # Values of OFFLOOP_CPU; those that this CPU cannot run are skipped.

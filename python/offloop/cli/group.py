@@ -14,8 +14,13 @@ import click
 
 from offloop.cli import exit_codes
 
-# Every command is `command` in the module of its name.
-COMMANDS = ("hash", "fetch", "doctor")
+# Every command is `command` in its module. The suite stands beside the command line: it is known by its name only.
+COMMANDS = {
+    "hash": "offloop.cli.hash",
+    "fetch": "offloop.cli.fetch",
+    "doctor": "offloop.cli.doctor",
+    "bench": "offloop.bench.command",
+}
 
 EXIT_CODES = """\b
 Exit codes of every command:
@@ -40,7 +45,7 @@ class LazyGroup(click.Group):
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"offloop.cli.{cmd_name}")
+        module = importlib.import_module(COMMANDS[cmd_name])
         command: click.Command = module.command
         return command
 

@@ -1,0 +1,57 @@
+"""Results as Markdown tables, for docs/performance.md."""
+
+from __future__ import annotations
+
+from offloop.bench import words
+from offloop.bench.document import CaseDict, Document
+from offloop.bench.figures import KINDS
+
+_COLUMNS = ("a burst", "items/s", "GB/s", "p50", "p99", "longest stall", "CPU an item", "memory")
+
+
+def tables(document: Document) -> str:
+    """Where and how it was measured, the summary, the speed-ups of every case, then a table for each case."""
+    about, settings = document["machine"], document["settings"]
+    lines = [
+        f"`offloop bench`, {document['form']} form, {document['started'][:10]}, {settings['warm_ups']} warm-ups, "
+        f"{settings['repeats']} repeats, seed {settings['seed']}: {about['cpu']['name']} ({about['cpu']['model']}), "
+        f"{about['cores']} cores, governor {about['governor']}, {about['system']}, {about['python']}, hashlib's "
+        f"{about['hashlib_openssl']}, offloop {document['offloop']} ({about['compiler']}, {about['abi']}), "
+        f"{about['threads']} workers, widest kernel {about['widest_kernel']}; load before "
+        f"{document['noise']['load_before']:.2f}, after {document['noise']['load_after']:.2f}.",
+        "",
+        *(f"- {sentence}" for sentence in document["sentences"]),
+        "",
+        f"| case | {' | '.join(KINDS)} |",
+        "|---|" + "---|" * len(KINDS),
+        *map(_speedups, document["cases"]),
+    ]
+    for case in document["cases"]:
+        lines += ["", *_case(case)]
+    return "\n".join(lines) + "\n"
+
+
+def _speedups(case: CaseDict) -> str:
+    found = {one["kind"]: words.times(one["ratio"]) for one in case["speedups"]}
+    return f"| {case['task']}: {case['name']} | {' | '.join(found.get(kind, '-') for kind in KINDS)} |"
+
+
+def _case(case: CaseDict) -> list[str]:
+    lines = [f"| {case['task']}: {case['name']} | {' | '.join(_COLUMNS)} |", "|---|" + "---|" * len(_COLUMNS)]
+    for row in case["contenders"]:
+        if row["time"] is None:
+            lines.append(f"| {row['name']} | {row['status']} | | | | | | | |")
+            continue
+        latency, stall, time = row["latency"], row["stall"], row["time"]
+        cells = [
+            f"{words.seconds(time['median'])} ({words.seconds(time['low'])} - {words.seconds(time['high'])})",
+            words.rate(row["items_per_second"]),
+            words.gb_per_second(row["gb_per_second"]),
+            words.seconds(latency["p50"] if latency else None),
+            words.seconds(latency["p99"] if latency else None),
+            words.seconds(stall["longest"] if stall else None),
+            words.seconds(row["cpu_seconds_per_item"]),
+            words.size(row["peak_bytes"]),
+        ]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return lines

@@ -1,0 +1,40 @@
+"""Figures in words, with their units."""
+
+from __future__ import annotations
+
+from offloop.bench.document import IntervalDict
+
+_SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_BYTES = (("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("B", 1.0))
+
+
+def _scaled(value: float, units: tuple[tuple[str, float], ...]) -> str:
+    name, scale = next(((n, s) for n, s in units if abs(value) >= s), units[-1])
+    return f"{value / scale:.3g} {name}" if abs(value / scale) < 1000 else f"{value / scale:.0f} {name}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in the unit that suits it; "-" for None."""
+    return "-" if value is None else "0 s" if value == 0 else _scaled(value, _SECONDS)
+
+
+def size(value: float | None) -> str:
+    """Bytes in the unit that suits them; "-" for None."""
+    return "-" if value is None else _scaled(value, _BYTES)
+
+
+def rate(value: float | None) -> str:
+    """Items a second."""
+    if value is None:
+        return "-"
+    return f"{value / 1000:.1f}k/s" if value >= 10_000 else f"{value:.0f}/s" if value >= 100 else f"{value:.3g}/s"
+
+
+def gb_per_second(value: float | None) -> str:
+    """GB/s with three digits."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def times(ratio: IntervalDict) -> str:
+    """A ratio with its interval: 2.13x (2.02 - 2.20)."""
+    return f"{ratio['median']:.2f}x ({ratio['low']:.2f} - {ratio['high']:.2f})"
