@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,34 @@ def test_ctrl_c_leaves_readable_results(own: Path) -> None:
     assert "(interrupted)" in done.stdout
     assert "The run was interrupted: 1 cases were begun" in done.stdout
     assert "189 GB/s" in (own / "out" / "claims.md").read_text()
+
+
+def test_ctrl_c_in_a_terminal_reaches_every_process_and_ends_all_of_them(tmp_path: Path) -> None:
+    sizes = ",".join(f"{size}KB" for size in range(1, 200))  # far more than are measured before the signal
+    command = [sys.executable, "-m", "offloop", "bench", "--quick", "--task", "hash", "--sizes", sizes, "--no-html"]
+    command += ["--contender", "ProcessPool", "--contender", "native", "--output", "out"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        start_new_session=True,
+    ) as program:  # fmt: skip
+        deadline = time.monotonic() + 40
+        while not (tmp_path / "out" / "results.json").exists() or not document.read(tmp_path / "out")["cases"]:
+            assert time.monotonic() < deadline
+            assert program.poll() is None
+            time.sleep(0.02)
+        os.killpg(program.pid, signal.SIGINT)
+        out, err = program.communicate(timeout=40)
+    assert program.returncode == 130, out + err
+    assert "Traceback" not in err
+    found = results(tmp_path / "out")
+    assert (found["interrupted"], found["cases"][0]["complete"]) == (True, True)
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(program.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail("a process of the suite has outlived it")
 
 
 def test_the_open_loop_from_the_command_line(own: Path) -> None:

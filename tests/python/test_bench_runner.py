@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import fastjsonschema
 import pytest
 from bench_helpers import ANSWERS, Scripted, case_of, right, scripted
 
-from offloop.bench import document, model, open_loop
+from offloop.bench import document, model, open_loop, scaling
 from offloop.bench import plan as plans
 from offloop.bench.document import CaseDict, ContenderDict
 from offloop.bench.machine import Noise
@@ -23,6 +24,8 @@ from offloop.bench.plan import Plan
 from offloop.bench.processes import Memory, cpu_seconds
 from offloop.bench.runner import CaseRun, Effort
 from offloop.bench.session import Session
+from offloop.bench.tasks import fetch
+from offloop.bench.tasks import hash as hashing
 
 EFFORT = Effort(warm_ups=2, repeats=3, probes=1, seed=1)
 
@@ -289,6 +292,43 @@ async def test_the_open_loop_counts_wrong_failed_and_unfinished_apart() -> None:
     items = ["right", "wrong", "raises", "hangs"]
     served = await open_loop.serve(each(one, items), ["right", "?", "", ""], iter([0, 0, 0, 0]), drain=0.05)
     assert (served.offered, len(served.latencies), served.wrong, served.failed, served.unfinished) == (4, 1, 1, 1, 1)
+
+
+# ---- what the tasks stand on -----------------------------------------------------------------------------------------
+
+
+def test_without_nginx_the_embedded_origin_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "find_nginx", lambda: None)
+    cases = fetch.table([1000, 5000], quick=True, seed=1, at_once=4)
+    for case in cases:
+        assert case.name.endswith("from the embedded origin")
+        hybrid = [one for one in case.contenders if one.name == "offloop, await each"]
+        found = measured(replace(case, contenders=hybrid), Effort(warm_ups=1, repeats=1, probes=0, seed=1))
+        assert [row["status"] for row in found["contenders"]] == ["ok"]
+
+
+def test_a_seed_gives_the_same_payloads_and_another_one_others() -> None:
+    def data(seed: int) -> list[bytes]:
+        work = hashing.mixed(quick=True, seed=seed, at_once=None).work
+        return [*work.payloads, *hashing.payloads(3, 1000, seed)]
+
+    assert data(1) == data(1) != data(2)
+    assert len(set(hashing.payloads(300, 1, 1))) == 256  # as different as they can be
+    names = [hashing.size_name(size) for size in (1, 999, 1000, 4096, 1500, 10_000_000)]
+    assert names == ["1 B", "999 B", "1 KB", "4096 B", "1.5 KB", "10 MB"]
+
+
+def test_scaling_measures_every_number_of_threads() -> None:
+    (row,) = scaling.measure(repeats=1, seed=1, say=lambda words: None, most=1)
+    assert row["threads"] == 1
+    assert set(row["gb_per_second"]) == {"offloop", "ThreadPoolExecutor", "inline"}
+    assert all(rate > 0 for rate in row["gb_per_second"].values())
+
+
+def test_a_scaling_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling.sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="scaling, 1 threads: exit code 1, no words"):
+        scaling.measure(repeats=1, seed=1, say=lambda words: None, most=1)
 
 
 # ---- what is counted -------------------------------------------------------------------------------------------------

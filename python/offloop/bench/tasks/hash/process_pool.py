@@ -21,6 +21,24 @@ def ignore_interrupts() -> None:
 
 
 @contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Put off Ctrl-C to the end of the block, and block it in processes that are started in it. For the main thread.
+
+    A pool that is interrupted while it starts leaves children behind that die with a traceback.
+    """
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the fork server and its children inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def process_pool() -> Iterator[tuple[ProcessPoolExecutor, list[int]]]:
     """A started pool with a process for each core, and their ids.
 
@@ -28,10 +46,13 @@ def process_pool() -> Iterator[tuple[ProcessPoolExecutor, list[int]]]:
     """
     before = {child.pid for child in multiprocessing.active_children()}
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(CORES, context, initializer=ignore_interrupts) as pool:
-        for started in [pool.submit(time.sleep, 0.05) for _ in range(CORES)]:
-            started.result()
-        yield pool, [child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in before]
+    with contextlib.ExitStack() as stack:
+        with interrupts_wait():
+            pool = stack.enter_context(ProcessPoolExecutor(CORES, context, initializer=ignore_interrupts))
+            for started in [pool.submit(time.sleep, 0.05) for _ in range(CORES)]:
+                started.result()
+        children = [child.pid for child in multiprocessing.active_children()]
+        yield pool, [pid for pid in children if pid is not None and pid not in before]
 
 
 @contextlib.contextmanager
