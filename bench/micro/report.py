@@ -30,7 +30,7 @@ SUITE = RESULTS / "suite.json"
 SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash")
 
 _SUMMARY_PLACE = re.compile(r"(<!-- numbers:begin -->\n).*?(<!-- numbers:end -->)", re.DOTALL)
-_PLACE = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def spread(stored: dict[str, float]) -> Spread:

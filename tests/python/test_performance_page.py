@@ -23,7 +23,7 @@ def test_the_pages_hold_the_stored_results() -> None:
 
 def test_every_result_was_a_full_run_and_has_its_place_on_the_page() -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
-    places = set(re.findall(r"<!-- results: ([\w-]+) -->", page))
+    places = set(re.findall(r"<!-- results: ([\w.-]+) -->", page))
     assert "suite" in places
     for path in (ROOT / "bench" / "results").glob("*.json"):
         if path.stem != "suite":  # which is the quick form, and says so
