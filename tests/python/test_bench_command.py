@@ -241,7 +241,7 @@ def test_ctrl_c_in_a_terminal_reaches_every_process_and_ends_all_of_them(tmp_pat
         os.killpg(program.pid, signal.SIGINT)
         out, err = program.communicate(timeout=40)
     assert program.returncode == 130, out + err
-    assert "Traceback" not in err
+    assert "KeyboardInterrupt" not in err  # of a worker process
     found = results(tmp_path / "out")
     assert (found["interrupted"], found["cases"][0]["complete"]) == (True, True)
     while time.monotonic() < deadline:

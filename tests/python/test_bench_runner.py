@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from offloop.bench.runner import CaseRun, Effort
 from offloop.bench.session import Session
 from offloop.bench.tasks import fetch
 from offloop.bench.tasks import hash as hashing
+from offloop.bench.tasks.hash.process_pool import interrupts_wait
 
 EFFORT = Effort(warm_ups=2, repeats=3, probes=1, seed=1)
 
@@ -182,6 +185,19 @@ def test_an_interrupt_leaves_what_was_measured_readable(tmp_path: Path, monkeypa
     # Three warm-ups, the interrupt in the first timed round: nothing that counts.
     assert (second["status"], second["time"]) == ("unmeasured", None)
     assert found["sentences"][0] == "The run was interrupted: 2 cases were begun, the last one is not complete."
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_waits_for_the_end_of_the_block_and_is_not_lost(fails: bool) -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupts_wait():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("the rest")
+        if fails:
+            raise OSError("whatever comes of it")
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_results_are_written_before_anything_is_measured(tmp_path: Path) -> None:

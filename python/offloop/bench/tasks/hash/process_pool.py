@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 
 from offloop.bench.model import Contender, Running
 from offloop.bench.on_loop import on_loop, together
@@ -26,6 +27,7 @@ def interrupts_wait() -> Iterator[None]:
 
     A pool that is interrupted while it starts leaves children behind that die with a traceback.
     """
+    resource_tracker.ensure_running()  # it would unblock the signal when it is started in the block
     seen: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the fork server and its children inherit it
@@ -34,8 +36,8 @@ def interrupts_wait() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
-    if seen:
-        raise KeyboardInterrupt
+        if seen:  # whatever else came of it
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
