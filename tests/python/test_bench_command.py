@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Completed, Path]:
     """One run of every task in the quick form, at small sizes."""
     folder = tmp_path_factory.mktemp("bench")
     tasks = ("--task", "hash", "--task", "fetch", "--task", "cancel")
-    done = bench("--quick", *tasks, "--sizes", "4KiB", "--repeats", "2", "--output", "out", cwd=folder, plots=True)
+    done = bench("--quick", *tasks, "--sizes", "4KiB", "--repeats", "1", "--output", "out", cwd=folder, plots=True)
     return done, folder
 
 
@@ -100,7 +100,7 @@ def test_every_contender_of_every_task_answers_right(run: tuple[Completed, Path]
     for case in found["cases"]:
         for row in case["contenders"]:
             assert row["status"] in ("ok", "missing"), row
-            assert (len(row["seconds"]) == 2) == (row["status"] == "ok")
+            assert (len(row["seconds"]) == 1) == (row["status"] == "ok")
             if row["status"] == "ok":
                 assert row["items_per_second"]
                 assert row["cpu_seconds_per_item"]
