@@ -188,8 +188,8 @@ def test_the_claims_page_does_the_sums() -> None:
     page = claims.page(document_of([case]))
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if line.startswith("| ")}
     assert "4.00x" in rows["15.7x asyncio at 10 MB"]
-    assert "no: all workers gave at most 5.0x one core of hashlib" in rows["15.7x asyncio at 10 MB"]
-    assert "yes: all workers gave at most 5.0x" in rows["3.2x asyncio at 1 MB"]
+    assert "no: all workers gave at most 5.00x one core of hashlib" in rows["15.7x asyncio at 10 MB"]
+    assert "yes: all workers gave at most 5.00x" in rows["3.2x asyncio at 1 MB"]
     assert "not measured" in rows["3.2x asyncio at 1 MB"]
     claimed = next(line for name, line in rows.items() if "18,900" in name)
     assert "10 MB x 18,900/s = 189 GB/s of SHA-256" in claimed

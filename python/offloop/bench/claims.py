@@ -158,7 +158,7 @@ def _eleven_possible(document: Document) -> str:
     if ceiling is None:
         return "depends on what the kernels give over hashlib"
     return (
-        f"hashing here: all workers give at most {ceiling:.1f}x what hashlib gives on one core"
+        f"hashing here: all workers give at most {ceiling:.2f}x what hashlib gives on one core"
         f" → {'possible' if ceiling >= 11 else 'not by hashing'}"
     )
 
@@ -192,7 +192,7 @@ def _size_possible(size: int) -> Callable[[Document], str]:
         ceiling = kernel_ceiling(document)
         if ceiling is None:
             return "not judged without payloads of 1 MB"
-        return f"{'yes' if claimed <= ceiling else 'no'}: all workers gave at most {ceiling:.1f}x one core of hashlib"
+        return f"{'yes' if claimed <= ceiling else 'no'}: all workers gave at most {ceiling:.2f}x one core of hashlib"
 
     return possible
 
