@@ -221,7 +221,7 @@ def test_ctrl_c_leaves_readable_results(own: Path) -> None:
     assert row["status"] == "ok"
     assert 1 <= len(row["seconds"]) < 50
     assert "(interrupted)" in done.stdout
-    assert "The run was interrupted: 1 cases were begun" in done.stdout
+    assert "The run was interrupted after it had begun 1 case;" in done.stdout
     assert "189 GB/s" in (own / "out" / "claims.md").read_text()
 
 

@@ -184,7 +184,7 @@ def test_an_interrupt_leaves_what_was_measured_readable(tmp_path: Path, monkeypa
     second = found["cases"][1]["contenders"][0]
     # Three warm-ups, the interrupt in the first timed round: nothing that counts.
     assert (second["status"], second["time"]) == ("unmeasured", None)
-    assert found["sentences"][0] == "The run was interrupted: 2 cases were begun, the last one is not complete."
+    assert found["sentences"][0] == "The run was interrupted after it had begun 2 cases; the last is not complete."
 
 
 @pytest.mark.parametrize("fails", [False, True])

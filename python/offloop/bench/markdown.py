@@ -13,8 +13,10 @@ def tables(document: Document) -> str:
     """Where and how it was measured, the summary, the speed-ups of every case, then a table for each case."""
     about, settings = document["machine"], document["settings"]
     lines = [
-        f"`offloop bench`, {document['form']} form, {document['started'][:10]}, {settings['warm_ups']} warm-ups, "
-        f"{settings['repeats']} repeats, seed {settings['seed']}: {about['cpu']['name']} ({about['cpu']['model']}), "
+        f"`offloop bench`, {document['form']} form, {document['started'][:10]}, "
+        f"{words.count(settings['warm_ups'], 'warm-up')}, "
+        f"{words.count(settings['repeats'], 'repeat')}, seed {settings['seed']}: "
+        f"{about['cpu']['name']} ({about['cpu']['model']}), "
         f"{about['cores']} cores, governor {about['governor']}, {about['system']}, {about['python']}, hashlib's "
         f"{about['hashlib_openssl']}, offloop {document['offloop']} ({about['compiler']}, {about['abi']}), "
         f"{about['threads']} workers, widest kernel {about['widest_kernel']}; load before "

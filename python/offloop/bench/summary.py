@@ -26,7 +26,8 @@ def sentences(document: Document) -> list[str]:
 
 def _ends(document: Document) -> Iterator[str]:
     if document["interrupted"]:
-        yield f"The run was interrupted: {len(document['cases'])} cases were begun, the last one is not complete."
+        begun = words.count(len(document["cases"]), "case")
+        yield f"The run was interrupted after it had begun {begun}; the last is not complete."
     if document["form"] == "quick" and document["cases"]:
         yield "This is the quick form: few rounds, so the intervals are wide."
 
@@ -38,7 +39,7 @@ def _averages(document: Document) -> Iterator[str]:
         NATIVE: "hybrid against native",
     }
     for average in document["averages"]:
-        over = "1 case" if average["cases"] == 1 else f"{average['cases']} cases, geometric mean"
+        over = words.count(average["cases"], "case") + (", geometric mean" if average["cases"] > 1 else "")
         yield (
             f"{average['task']}: {names[average['kind']]}: {words.times(average['geometric'])} over {over}"
             + (f" (arithmetic {average['arithmetic']:.2f}x)." if average["cases"] > 1 else ".")

@@ -30,8 +30,8 @@ def print_head(document: Document, to: Console) -> None:
     to.print(
         f"offloop {document['offloop']}, {about['python']}, {about['cpu']['name']} ({about['cpu']['model']}), "
         f"{about['cores']} cores, {about['threads']} workers, widest kernel {about['widest_kernel']}, "
-        f"governor {about['governor']}; {document['form']} form, {settings['warm_ups']} warm-ups, "
-        f"{settings['repeats']} repeats, seed {settings['seed']}",
+        f"governor {about['governor']}; {document['form']} form, {words.count(settings['warm_ups'], 'warm-up')}, "
+        f"{words.count(settings['repeats'], 'repeat')}, seed {settings['seed']}",
         markup=False,
     )
 

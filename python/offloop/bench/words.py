@@ -38,3 +38,8 @@ def gb_per_second(value: float | None) -> str:
 def times(ratio: IntervalDict) -> str:
     """A ratio with its interval: 2.13x (2.02 - 2.20)."""
     return f"{ratio['median']:.2f}x ({ratio['low']:.2f} - {ratio['high']:.2f})"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: 1 case, 2 cases."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
