@@ -189,7 +189,7 @@ bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batc
 matrix := $(PYTHON) tools/dev/matrix.py --jobs $(JOBS)
 test-ends: deps venv
 	@$(system) test
-	@$(matrix) --ends --done $(py) -- $(bridge_tests) $(PYTEST)
+	@$(matrix) --ends --done $(abspath $(py)) -- $(bridge_tests) $(PYTEST)
 
 # Every CPython from 3.11 on, fetched from Debian's archive where it is missing, on all kinds of loop and task; a table at the end.
 # A free-threaded one that OFFLOOP_FT_PYTHON names (several: separated by colons) is a row more.

@@ -68,8 +68,10 @@ def choose(options: argparse.Namespace) -> list[Row]:
             rows.append(Row("free-threaded", note=f"{path} has the GIL", failed=True))
         else:
             rows.append(Row(interpreter.row, interpreter))
-    done = probe(options.done) if options.done else None
-    if isinstance(done, Interpreter):
+    if options.done:
+        done = probe(options.done)
+        if isinstance(done, str):
+            sys.exit(f"--done: {done}")
         rows = [row for row in rows if row.name != done.row]
     return rows
 
