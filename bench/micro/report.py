@@ -137,7 +137,10 @@ def summary() -> str:
                 sign = "at least" if check["at_least"] else "at most"
                 value = shown(spread(check["value"]), check["unit"])
                 target = number(check["target"], check["unit"])
-                lines.append(f"| {row['case']} | {check['what']} | {value} | {sign} {target} | {check['verdict']} |")
+                source = f" ({check['source']})" if check["source"] else ""
+                lines.append(
+                    f"| {row['case']} | {check['what']} | {value} | {sign} {target}{source} | {check['verdict']} |"
+                )
     return "\n" + "\n".join(lines) + "\n\n"
 
 
