@@ -110,19 +110,7 @@ def _row(row: ContenderDict) -> str:
     if row["time"] is None:
         detail = f'<td class="text" colspan="12">{escape(row["status"])}: {escape(row["detail"])}</td>'
         return f'<tr class="{row["status"]}"><td>{escape(row["name"])}</td>{detail}</tr>'
-    latency, stall, time = row["latency"], row["stall"], row["time"]
-    cells = [
-        words.seconds(time["median"]),
-        f"{words.seconds(time['low'])} - {words.seconds(time['high'])}",
-        words.rate(row["items_per_second"]),
-        words.gb_per_second(row["gb_per_second"]),
-        *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-        words.seconds(stall["longest"] if stall else None),
-        words.seconds(stall["p99"] if stall else None),
-        words.seconds(row["cpu_seconds_per_item"]),
-        words.size(row["peak_bytes"]),
-    ]
-    figures = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    figures = "".join(f"<td>{escape(cell)}</td>" for cell in words.figures(row))
     return (
         f'<tr class="{row["variant"]}"><td>{escape(row["name"])}</td>{figures}'
         f'<td class="text">{escape(row["settings"])}</td></tr>'

@@ -44,7 +44,7 @@ def print_case(case: CaseDict, to: Console) -> None:
     for column in shown:
         table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
     for row in sorted(case["contenders"], key=_order):
-        cells = dict(zip(COLUMNS, (escape(row["name"]), *_cells(row)), strict=False))
+        cells = dict(zip(COLUMNS, (escape(row["name"]), *_figures(row)), strict=False))
         table.add_row(*(cells.get(column, "") for column in shown))
     to.print(table)
     for row in case["contenders"]:
@@ -125,18 +125,5 @@ def _order(row: ContenderDict) -> tuple[int, float]:
     return (0, row["time"]["median"]) if row["time"] else (1, 0.0)
 
 
-def _cells(row: ContenderDict) -> list[str]:
-    if row["time"] is None:
-        return [row["status"]]
-    latency, stall = row["latency"], row["stall"]
-    return [
-        words.seconds(row["time"]["median"]),
-        f"{words.seconds(row['time']['low'])} - {words.seconds(row['time']['high'])}",
-        words.rate(row["items_per_second"]),
-        words.gb_per_second(row["gb_per_second"]),
-        *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-        words.seconds(stall["longest"] if stall else None),
-        words.seconds(stall["p99"] if stall else None),
-        words.seconds(row["cpu_seconds_per_item"]),
-        words.size(row["peak_bytes"]),
-    ]
+def _figures(row: ContenderDict) -> list[str]:
+    return [row["status"]] if row["time"] is None else words.figures(row)

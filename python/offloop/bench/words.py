@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offloop.bench.document import IntervalDict
+from offloop.bench.document import ContenderDict, IntervalDict
 
 _SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _BYTES = (("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("B", 1.0))
@@ -43,3 +43,20 @@ def times(ratio: IntervalDict) -> str:
 def count(number: int, what: str) -> str:
     """A number of things: 1 case, 2 cases."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def figures(row: ContenderDict) -> list[str]:
+    """What a contender that has a time took, in the order of both reports' columns from "burst" to "memory"."""
+    time, latency, stall = row["time"], row["latency"], row["stall"]
+    assert time is not None
+    return [
+        seconds(time["median"]),
+        f"{seconds(time['low'])} - {seconds(time['high'])}",
+        rate(row["items_per_second"]),
+        gb_per_second(row["gb_per_second"]),
+        *(seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+        seconds(stall["longest"] if stall else None),
+        seconds(stall["p99"] if stall else None),
+        seconds(row["cpu_seconds_per_item"]),
+        size(row["peak_bytes"]),
+    ]
