@@ -3,14 +3,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <new>
 #include <string>
-#include <vector>
 
 #include "offloop/base/result.h"
 #include "offloop/runtime/pool.h"
@@ -50,18 +49,16 @@ inline long live_at_rest() {
   return before;
 }
 
-/// Lets each allocation of `run` fail in turn. It gives `right` or "OutOfMemory", or one of `others`, and `right` again
-/// as soon as there is memory. Returns how many allocations there were.
-inline long sweep(const std::function<std::string()>& run, const std::string& right,
-                  const std::vector<std::string>& others, bool forever) {
+/// Lets each allocation of `run` fail in turn. It gives `right` or "OutOfMemory", and `right` again as soon as there is
+/// memory. Returns how many allocations there were.
+inline long sweep(const std::function<std::string()>& run, const std::string& right, bool forever) {
   const char* also = forever ? " and all after it" : "";
   long n = 1;
   for (long failed = 1; failed != 0 && n < 5000; ++n) {
     g_malloc.arm(n, forever);
     const std::string got = run();
     failed = g_malloc.disarm();
-    EXPECT_TRUE(got == right || got == "OutOfMemory" || std::find(others.begin(), others.end(), got) != others.end())
-        << got << " at allocation " << n << also;
+    EXPECT_TRUE(got == right || got == "OutOfMemory") << got << " at allocation " << n << also;
     EXPECT_EQ(run(), right) << "after allocation " << n << also;
     if (::testing::Test::HasFailure()) break;
   }
@@ -71,8 +68,7 @@ inline long sweep(const std::function<std::string()>& run, const std::string& ri
 
 /// The same, once and from each on, as often as it takes to see that nothing is lost: what threads and libraries make
 /// once and keep ends, a leak goes on.
-inline void fail_every_allocation(const std::function<std::string()>& run, const std::string& right,
-                                  const std::vector<std::string>& others = {}) {
+inline void fail_every_allocation(const std::function<std::string()>& run, const std::string& right) {
   if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
   runtime::PoolOptions one;
   one.threads = 1;
@@ -83,12 +79,43 @@ inline void fail_every_allocation(const std::function<std::string()>& run, const
     long after = live_at_rest();
     for (int round = 0; round == 0 || after > before; ++round) {
       ASSERT_LT(round, 12) << "memory is lost" << (forever ? " when all allocations fail" : "");
-      const long allocations = sweep(run, right, others, forever);
+      const long allocations = sweep(run, right, forever);
       if (::testing::Test::HasFailure()) return;
       EXPECT_GT(allocations, 0);
       before = after;
       after = live_at_rest();
     }
+  }
+}
+
+/// For what a process makes once: each time in a child, in which nothing of it has been made. `run` has more than
+/// `at_least` allocations.
+inline void fail_every_allocation_of_a_process(const std::function<std::string()>& run, const std::string& right,
+                                               long at_least) {
+  if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
+  for (const bool forever : {false, true}) {
+    const char* also = forever ? " and all after it" : "";
+    long n = 1;
+    for (int end = 0; end == 0; ++n) {
+      ASSERT_LT(n, 5000);
+      const pid_t child = fork();
+      ASSERT_GE(child, 0);
+      if (child == 0) {
+        alarm(60);
+        g_malloc.arm(n, forever);
+        const std::string got = run();
+        const long failed = g_malloc.disarm();
+        if (got != right && got != "OutOfMemory") _exit(2);
+        if (run() != right) _exit(3);
+        _exit(failed != 0 ? 0 : 1);
+      }
+      int status = 0;
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status) << " at allocation " << n << also;
+      end = WEXITSTATUS(status);
+      ASSERT_LE(end, 1) << (end == 2 ? "a wrong end" : "not usable afterwards") << " at allocation " << n << also;
+    }
+    EXPECT_GT(n, at_least);
   }
 }
 

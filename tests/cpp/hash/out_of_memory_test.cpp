@@ -3,8 +3,6 @@
 #include "support/every_allocation.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "offloop/hash/hash.h"
 #include "support/hash_probe.h"
@@ -15,7 +13,7 @@ namespace {
 
 using offloop::testing::Bytes;
 using offloop::testing::fail_every_allocation;
-using offloop::testing::g_malloc;
+using offloop::testing::fail_every_allocation_of_a_process;
 using offloop::testing::noise_bytes;
 using offloop::testing::openssl_hex;
 using offloop::testing::outcome_of;
@@ -38,31 +36,10 @@ TEST(OutOfMemory, OneFile) {
   }
 }
 
-/// The pool is made once a process, so each time in a child of its own.
+/// The pool is made once a process.
 TEST(OutOfMemory, TheStartOfThePool) {
-  if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
   const Bytes data = noise_bytes(100'000, 3);
-  const std::string right = openssl_hex(data);
-  for (const bool forever : {false, true}) {
-    for (long n = 1; n < 500; ++n) {
-      const pid_t child = fork();
-      ASSERT_GE(child, 0);
-      if (child == 0) {
-        alarm(60);
-        g_malloc.arm(n, forever);
-        const std::string got = outcome_of([&] { return sha256(data); });
-        const long failed = g_malloc.disarm();
-        if (got != right && got != "OutOfMemory") _exit(2);
-        if (outcome_of([&] { return sha256(data); }) != right) _exit(3);
-        _exit(failed != 0 ? 0 : 1);
-      }
-      int status = 0;
-      ASSERT_EQ(waitpid(child, &status, 0), child);
-      ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status) << " at allocation " << n;
-      ASSERT_LE(WEXITSTATUS(status), 1) << "at allocation " << n << (forever ? " and all after it" : "");
-      if (WEXITSTATUS(status) == 1) break;
-    }
-  }
+  fail_every_allocation_of_a_process([&] { return outcome_of([&] { return sha256(data); }); }, openssl_hex(data), 10);
 }
 
 }  // namespace

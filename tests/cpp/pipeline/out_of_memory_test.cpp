@@ -32,7 +32,7 @@ using fetch::TransferInfo;
 using offloop::testing::Bytes;
 using offloop::testing::Connection;
 using offloop::testing::fail_every_allocation;
-using offloop::testing::g_malloc;
+using offloop::testing::fail_every_allocation_of_a_process;
 using offloop::testing::Gate;
 using offloop::testing::HttpRequest;
 using offloop::testing::noise_bytes;
@@ -154,7 +154,7 @@ class Counting final : public fetch::BodyConsumer {
   const char* wait() { return done.wait() ? outcome : "lost"; }
 };
 
-/// The first fetcher of a process, with libcurl's and OpenSSL's own beginnings; so each time in a child. First in this
+/// The first fetcher of a process, with libcurl's and OpenSSL's own beginnings. First in this
 /// file: the children must not find that it has been made.
 TEST(OutOfMemory, TheFirstFetcherOfAProcess) {
   if (!OFFLOOP_CAN_FAIL_MALLOC) GTEST_SKIP() << "the sanitizer has the allocator";
@@ -167,28 +167,7 @@ TEST(OutOfMemory, TheFirstFetcherOfAProcess) {
       return fetcher.ok() ? outcome_of([&] { return fetcher.value()->fetch_and_hash(url); }) : name_of(fetcher);
     });
   };
-  for (const bool forever : {false, true}) {
-    long n = 1;
-    for (;; ++n) {
-      const pid_t child = fork();
-      ASSERT_GE(child, 0);
-      if (child == 0) {
-        alarm(60);
-        g_malloc.arm(n, forever);
-        const std::string got = run();
-        const long failed = g_malloc.disarm();
-        if (got != right && got != "OutOfMemory") _exit(2);
-        if (run() != right) _exit(3);
-        _exit(failed != 0 ? 0 : 1);
-      }
-      int status = 0;
-      ASSERT_EQ(waitpid(child, &status, 0), child);
-      ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status) << " at allocation " << n;
-      ASSERT_LE(WEXITSTATUS(status), 1) << "at allocation " << n << (forever ? " and all after it" : "");
-      if (WEXITSTATUS(status) == 1) break;
-    }
-    EXPECT_GT(n, 100);
-  }
+  fail_every_allocation_of_a_process(run, right, 100);
 }
 
 /// With a fetcher that is kept: its connections and its threads are there.
