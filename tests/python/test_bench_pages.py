@@ -96,8 +96,9 @@ def test_the_summary_says_where_the_hybrid_wins_and_where_it_loses() -> None:
         "The hybrid loses at hash, 100 x 1 KB: each against inline: 0.50x (0.50 - 0.50)."
     ]
     assert not any("lost no case" in one for one in said)
-    assert "The hybrid lost no case that was measured, neither against asyncio nor against native." in (
-        document_of([won])["sentences"]
+    assert (
+        "The hybrid lost no case that was measured, neither against asyncio nor against native."
+        in (document_of([won])["sentences"])
     )
 
 
@@ -115,6 +116,23 @@ def test_gaps_failures_stalls_and_noise_are_named() -> None:
     assert "Left out: absent: it is not installed." in said
     assert "The machine was noisy: so much." in said
     assert any(one.startswith("inline blocked the loop for up to 2.04 s") for one in said)
+
+
+def test_each_figure_of_a_row_stands_in_its_column() -> None:
+    row = results(each=1)["cases"][0]["contenders"][0]
+    row.update(
+        time={"median": 1.0, "low": 0.5, "high": 2.0}, items_per_second=300.0, gb_per_second=4.0,
+        latency={"p50": 5e-3, "p99": 6e-3, "p999": 7e-3, "items": 100, "histogram": []},
+        stall={"longest": 8e-3, "p99": 9e-3, "looks": 10}, cpu_seconds_per_item=1e-2, peak_bytes=11_000_000,
+    )  # fmt: skip
+    said = dict(zip(COLUMNS[1:], words.figures(row), strict=True))
+    assert said == {
+        "burst": "1 s", "interval": "500 ms - 2 s", "items/s": "300/s", "GB/s": "4", "p50": "5 ms", "p99": "6 ms",
+        "p99.9": "7 ms", "stall max": "8 ms", "stall p99": "9 ms", "CPU/item": "10 ms", "memory": "11 MB",
+    }  # fmt: skip
+    cells = re.findall(r"<td>(.*?)</td>", html._row(row))
+    assert cells == [row["name"], *words.figures(row)]
+    assert len(html._HEAD) == 1 + len(said) + 1
 
 
 def test_figures_in_words() -> None:

@@ -333,9 +333,22 @@ def test_a_stream_that_the_caller_closed_is_not_taken_for_another_file(
     assert [line.split(b"  ", 1)[1] for line in done.stdout.splitlines()] == ([said] if said else [])
 
 
-def test_ctrl_c_is_exit_code_130_even_while_standard_input_is_awaited(folder: Path) -> None:
+# The signal goes to another thread and interrupts no system call of the main one: as if it had come just before it.
+SIGNALLED_ELSEWHERE = """
+import signal, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+from offloop.cli import main
+sys.exit(main(["hash", "plain", "-"]))
+"""
+
+
+@pytest.mark.parametrize(
+    "how", [["-m", "offloop", "hash", "plain", "-"], ["-c", SIGNALLED_ELSEWHERE]], ids=["in", "before"]
+)
+def test_ctrl_c_is_exit_code_130_even_while_standard_input_is_awaited(folder: Path, how: list[str]) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-m", "offloop", "hash", "plain", "-"],
+        [sys.executable, *how],
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -135,9 +135,7 @@ def test_the_contender_fetches_and_tells_what_failed(origin: Origin, tmp_path: P
         (["fetch", "FILE", "4"], "race 1\n", 2),
     ],
 )
-def test_the_contender_refuses_what_it_cannot_do(
-    tmp_path: Path, arguments: list[str], stdin: str, code: int
-) -> None:
+def test_the_contender_refuses_what_it_cannot_do(tmp_path: Path, arguments: list[str], stdin: str, code: int) -> None:
     (tmp_path / "FILE").write_text("http://127.0.0.1:1/\n")  # URLs, but no payloads: the size would be far too large
     done = run(BENCH, *arguments, stdin=stdin, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
