@@ -4,9 +4,11 @@
 include(CMakePackageConfigHelpers)
 set(offloop_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/offloop)
 set(offloop_libraries offloop_core)
-if(TARGET offloop_net)
-  list(APPEND offloop_libraries offloop_net)
-endif()
+foreach(target IN ITEMS offloop_net offloop_pictures)
+  if(TARGET ${target})
+    list(APPEND offloop_libraries ${target})
+  endif()
+endforeach()
 
 # The counters are part of what the headers mean: a program built against a library that counts must count too.
 if(OFFLOOP_COUNTERS OR CMAKE_BUILD_TYPE STREQUAL "Debug")

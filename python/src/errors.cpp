@@ -46,6 +46,14 @@ const char* class_name(ErrorCode code) noexcept {
       return "BodyTooLargeError";
     case ErrorCode::kBlockedAddress:
       return "BlockedAddressError";
+    case ErrorCode::kImage:
+      return "ImageError";
+    case ErrorCode::kImageLimit:
+      return "ImageLimitError";
+    case ErrorCode::kUnsupportedFormat:
+      return "UnsupportedFormatError";
+    case ErrorCode::kDecoderCrash:
+      return "DecoderCrashError";
     case ErrorCode::kHashMismatch:
       return "HashMismatchError";
     case ErrorCode::kInternal:

@@ -53,6 +53,14 @@ const char* error_code_name(ErrorCode code) noexcept {
       return "BodyTooLarge";
     case ErrorCode::kBlockedAddress:
       return "BlockedAddress";
+    case ErrorCode::kImage:
+      return "Image";
+    case ErrorCode::kImageLimit:
+      return "ImageLimit";
+    case ErrorCode::kUnsupportedFormat:
+      return "UnsupportedFormat";
+    case ErrorCode::kDecoderCrash:
+      return "DecoderCrash";
     case ErrorCode::kHashMismatch:
       return "HashMismatch";
     case ErrorCode::kInternal:

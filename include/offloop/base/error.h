@@ -40,6 +40,12 @@ enum class ErrorCode : std::uint8_t {
   kBodyTooLarge,      ///< more than max_body decoded bytes
   kBlockedAddress,    ///< the address policy forbids the peer
 
+  // Pictures.
+  kImage,              ///< broken, or cannot be written in that format
+  kImageLimit,         ///< more pixels, bytes, frames or scans than the limits allow; judged before decoding
+  kUnsupportedFormat,  ///< no picture of a format that is allowed, or a library for it is missing
+  kDecoderCrash,       ///< the isolated decoder died of this picture or was killed over its budget
+
   // Give up.
   kHashMismatch,  ///< the digest is not the expected one
 

@@ -1,0 +1,13 @@
+#include "offloop/image/stop.h"
+
+#include "offloop/runtime/clock.h"
+
+namespace offloop::image {
+
+ErrorCode Stop::requested() const noexcept {
+  if (work_ != nullptr && work_->stop_requested()) return ErrorCode::kStopped;
+  if (deadline_ns_ != 0 && runtime::now_ns() >= deadline_ns_) return ErrorCode::kTimeout;
+  return ErrorCode::kOk;
+}
+
+}  // namespace offloop::image
