@@ -85,7 +85,4 @@ Result<std::unique_ptr<Decoder>> open_jpeg(ByteSpan data, const Limits& limits);
 Result<std::unique_ptr<Decoder>> open_png(ByteSpan data, const Limits& limits);
 Result<std::unique_ptr<Decoder>> open_webp(ByteSpan data, const Limits& limits);
 
-/// The error of a stop that was asked for.
-Error stop_error(ErrorCode code);
-
 }  // namespace offloop::image

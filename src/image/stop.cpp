@@ -10,4 +10,9 @@ ErrorCode Stop::requested() const noexcept {
   return ErrorCode::kOk;
 }
 
+Error stop_error(ErrorCode code) {
+  if (code == ErrorCode::kTimeout) return {code, "the picture's deadline passed while it was being processed"};
+  return {ErrorCode::kStopped, "stopped"};
+}
+
 }  // namespace offloop::image

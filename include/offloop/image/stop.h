@@ -26,4 +26,7 @@ class Stop {
   std::int64_t deadline_ns_ = 0;
 };
 
+/// The error of a stop that was asked for: kStopped or kTimeout, in words.
+Error stop_error(ErrorCode code);
+
 }  // namespace offloop::image

@@ -1,0 +1,31 @@
+// Which source samples make one sample of the result, and how much each counts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "image/geometry.h"
+
+namespace offloop::image {
+
+/// Weights in 1/32768; those of one result add up to 32767 or 32768.
+struct Weights {
+  struct Span {
+    int first = 0;  ///< source sample
+    int count = 0;  ///< at least 1
+    std::size_t at = 0;  ///< in values
+  };
+  std::vector<Span> spans;  ///< one for each sample of the result
+  std::vector<std::int16_t> values;
+  int most = 0;  ///< the largest count
+
+  [[nodiscard]] const std::int16_t* of(const Span& span) const noexcept { return values.data() + span.at; }
+};
+
+/// How far a kernel reaches, in samples of the coarser side.
+double kernel_support(Kernel kernel) noexcept;
+
+/// Samples outside [low, high) count for nothing, and the others for more. Throws std::bad_alloc.
+Weights make_weights(const Axis& axis, Kernel kernel);
+
+}  // namespace offloop::image
