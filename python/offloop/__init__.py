@@ -21,11 +21,14 @@ from .errors import (
     BodyTooLargeError,
     ConnectError,
     ContentDecodingError,
+    DecoderCrashError,
     DNSError,
     FetchError,
     FetchTimeoutError,
     HashMismatchError,
     HTTPStatusError,
+    ImageError,
+    ImageLimitError,
     IncompleteBodyError,
     InvalidURLError,
     OffloopError,
@@ -34,11 +37,12 @@ from .errors import (
     PoolSaturatedError,
     TLSError,
     TooManyRedirectsError,
+    UnsupportedFormatError,
 )
 from .hashing import batch_hash, compute_sha256, sha256, sha256_many
 
 if TYPE_CHECKING:
-    from . import fetch, hashing
+    from . import fetch, hashing, image
     from ._version import __version__
     from .fetch import Fetcher, fetch_and_hash_urls, fetch_url
 
@@ -48,11 +52,14 @@ __all__ = [
     "ConnectError",
     "ContentDecodingError",
     "DNSError",
+    "DecoderCrashError",
     "FetchError",
     "FetchTimeoutError",
     "Fetcher",
     "HTTPStatusError",
     "HashMismatchError",
+    "ImageError",
+    "ImageLimitError",
     "IncompleteBodyError",
     "InvalidURLError",
     "OffloopError",
@@ -62,6 +69,7 @@ __all__ = [
     "PoolSaturatedError",
     "TLSError",
     "TooManyRedirectsError",
+    "UnsupportedFormatError",
     "__version__",
     "batch_hash",
     "build_info",
@@ -71,6 +79,7 @@ __all__ = [
     "fetch_and_hash_urls",
     "fetch_url",
     "hashing",
+    "image",
     "sha256",
     "sha256_many",
     "stats",
@@ -79,6 +88,7 @@ __all__ = [
 # Loaded on first use: libcurl brings some thirty libraries along, the package's metadata take as long as all the rest.
 _LAZY = {
     "fetch": (".fetch", None),
+    "image": (".image", None),
     "Fetcher": (".fetch", "Fetcher"),
     "fetch_url": (".fetch", "fetch_url"),
     "fetch_and_hash_urls": (".fetch", "fetch_and_hash_urls"),

@@ -15,9 +15,20 @@ from types import TracebackType
 from typing import Literal, overload
 
 from . import _ext
+from ._arguments import (
+    MOST_SECONDS,
+    as_count,
+    as_flag,
+    as_path,
+    as_seconds,
+    as_text,
+    as_texts,
+    as_url,
+    is_encodable,
+    unsendable,
+)
 from ._core import Operation
 from ._ext import HashedResponse, Response, ResponseInfo
-from .errors import InvalidURLError
 
 __all__ = [
     "Fetcher",
@@ -93,29 +104,29 @@ class Fetcher:
         resolve: Iterable[str] = (),
     ) -> None:
         options = _ext.FetcherOptions()
-        options.io_threads = _count("io_threads", io_threads, 1, 64)
-        options.max_concurrent = _count("max_concurrent", max_concurrent, 1, 65536)
-        options.per_host = _count("per_host", per_host, 0)
-        options.connect_timeout = _seconds("connect_timeout", connect_timeout)
-        options.timeout = _seconds("timeout", timeout)
-        options.low_speed_bytes = _count("low_speed_bytes", low_speed_bytes, 0)
-        options.low_speed_time = _count("low_speed_time", low_speed_time, 0, int(_MOST_SECONDS))
-        options.max_redirects = _count("max_redirects", max_redirects, 0, 100)
-        options.max_body = _count("max_body", max_body, 0, 2**63 - 1)
-        options.fail_on_status = _flag("fail_on_status", fail_on_status)
-        options.verify_tls = _flag("verify_tls", verify_tls)
-        options.ca_file = _path("ca_file", ca_file) if ca_file is not None else ""
-        options.decompress = _flag("decompress", decompress)
-        options.http2 = _flag("http2", http2)
-        options.user_agent = _text("user_agent", user_agent) if user_agent is not None else ""
+        options.io_threads = as_count("io_threads", io_threads, 1, 64)
+        options.max_concurrent = as_count("max_concurrent", max_concurrent, 1, 65536)
+        options.per_host = as_count("per_host", per_host, 0)
+        options.connect_timeout = as_seconds("connect_timeout", connect_timeout)
+        options.timeout = as_seconds("timeout", timeout)
+        options.low_speed_bytes = as_count("low_speed_bytes", low_speed_bytes, 0)
+        options.low_speed_time = as_count("low_speed_time", low_speed_time, 0, int(MOST_SECONDS))
+        options.max_redirects = as_count("max_redirects", max_redirects, 0, 100)
+        options.max_body = as_count("max_body", max_body, 0, 2**63 - 1)
+        options.fail_on_status = as_flag("fail_on_status", fail_on_status)
+        options.verify_tls = as_flag("verify_tls", verify_tls)
+        options.ca_file = as_path("ca_file", ca_file) if ca_file is not None else ""
+        options.decompress = as_flag("decompress", decompress)
+        options.http2 = as_flag("http2", http2)
+        options.user_agent = as_text("user_agent", user_agent) if user_agent is not None else ""
         options.headers = _header_list(headers)
-        options.env_proxy = _flag("env_proxy", env_proxy)
+        options.env_proxy = as_flag("env_proxy", env_proxy)
         if addresses not in ("allow_all", "public_only"):
             raise ValueError(f"addresses must be 'allow_all' or 'public_only', got {addresses!r}")
         options.addresses = getattr(_ext.AddressMode, addresses)
-        options.allow_cidrs = _texts("allow_cidrs", allow_cidrs)
-        options.deny_cidrs = _texts("deny_cidrs", deny_cidrs)
-        options.resolve = _texts("resolve", resolve)
+        options.allow_cidrs = as_texts("allow_cidrs", allow_cidrs)
+        options.deny_cidrs = as_texts("deny_cidrs", deny_cidrs)
+        options.resolve = as_texts("resolve", resolve)
         self._fetcher = _ext.Fetcher(options)
 
     async def __aenter__(self) -> Fetcher:
@@ -145,7 +156,7 @@ class Fetcher:
         :raises InvalidURLError: at once, when the URL is not one (http and https only). Nothing has been queued then.
         :raises FetchError: from the operation, or one of its subclasses, which say what to do next.
         """
-        return self._fetcher.get(_url(url), _header_list(headers), _timeout(timeout), _max_body(max_body), False)
+        return self._fetcher.get(as_url(url), _header_list(headers), _timeout(timeout), _max_body(max_body), False)
 
     def hash(
         self,
@@ -163,8 +174,8 @@ class Fetcher:
         :raises ValueError: at once, for an unknown algorithm.
         :raises InvalidURLError: at once, as :meth:`get`.
         """
-        name = _text("algorithm", algorithm)
-        return self._fetcher.hash(_url(url), name, _header_list(headers), _timeout(timeout), _max_body(max_body))
+        name = as_text("algorithm", algorithm)
+        return self._fetcher.hash(as_url(url), name, _header_list(headers), _timeout(timeout), _max_body(max_body))
 
     def stream(
         self,
@@ -187,8 +198,8 @@ class Fetcher:
         """
         if inspect.iscoroutinefunction(sink):
             raise TypeError("sink must be a plain function, not a coroutine function: nobody would await it")
-        target = sink if callable(sink) else os.fsencode(_path("sink", sink))
-        return self._fetcher.stream(_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
+        target = sink if callable(sink) else os.fsencode(as_path("sink", sink))
+        return self._fetcher.stream(as_url(url), target, _header_list(headers), _timeout(timeout), _max_body(max_body))
 
     def stats(self) -> dict[str, int]:
         """Transfers queued, running, done, failed and stopped, body bytes, connections opened, wakes, name look-ups."""
@@ -208,7 +219,7 @@ def fetch_url(url: str, timeout: float = 10) -> Operation[bytes]:
     :raises FetchTimeoutError: "Fetch timed out for {url} after {n}s".
     :raises FetchError: "Fetch failed for {url}: ...", or one of its subclasses.
     """
-    return _shared()._fetcher.get(_url(url), [], _seconds("timeout", timeout), None, True)
+    return shared_fetcher()._fetcher.get(as_url(url), [], as_seconds("timeout", timeout), None, True)
 
 
 @overload
@@ -239,17 +250,17 @@ async def fetch_and_hash_urls(
         raise TypeError(f"urls must be an iterable of str, not one {type(urls).__name__}")
     if not isinstance(urls, Iterable):
         raise TypeError(f"urls must be an iterable of str, not {type(urls).__name__}")
-    limit = _count("max_concurrent", max_concurrent, 1, math.inf)
-    seconds = _seconds("timeout", timeout)
-    answers: dict[str, str | BaseException | None] = dict.fromkeys(_text("url", url) for url in urls)
+    limit = as_count("max_concurrent", max_concurrent, 1, math.inf)
+    seconds = as_seconds("timeout", timeout)
+    answers: dict[str, str | BaseException | None] = dict.fromkeys(as_text("url", url) for url in urls)
     for url in answers:
-        if not _is_encodable(url):
-            answers[url] = _unsendable(url)
+        if not is_encodable(url):
+            answers[url] = unsendable(url)
         if not return_exceptions:
-            _ext.check_url(_url(url))
+            _ext.check_url(as_url(url))
     wanted = [url for url, answer in answers.items() if answer is None]
     if wanted:
-        started = _shared()._fetcher.hash_urls(wanted, min(limit, len(wanted)), seconds, not return_exceptions)
+        started = shared_fetcher()._fetcher.hash_urls(wanted, min(limit, len(wanted)), seconds, not return_exceptions)
         answers.update(zip(wanted, await started, strict=True))
     errors = [answer for answer in answers.values() if isinstance(answer, Exception)]
     if errors and not return_exceptions:
@@ -263,7 +274,7 @@ _shared_fetcher: Fetcher | None = None
 _shared_pid = 0
 
 
-def _shared() -> Fetcher:
+def shared_fetcher() -> Fetcher:
     """The fetcher of the module's functions: made on first use, made anew in a forked child."""
     global _shared_fetcher, _shared_pid
     fetcher = _shared_fetcher
@@ -284,91 +295,12 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
-# Of the core: libcurl counts milliseconds in a long.
-_MOST_SECONDS = 30 * 24 * 3600.0
-
-
-def _url(url: object) -> str:
-    text = _text("url", url)
-    if not _is_encodable(text):
-        raise _unsendable(text)
-    return text
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether it has no lone surrogates, as os.fsdecode() makes them of bytes that are no UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _unsendable(url: str) -> InvalidURLError:
-    words = f"Fetch failed for {url!a}: URL contains a character that cannot be encoded"
-    return InvalidURLError(words, url=url)
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    return value
-
-
-def _texts(name: str, values: object) -> list[str]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be an iterable of str, not {type(values).__name__}")
-    texts = list(values)
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{name} must be an iterable of str, got {text!r} in it")
-    return texts
-
-
-def _path(name: str, value: object) -> str:
-    if not isinstance(value, (str, bytes, os.PathLike)):
-        expected = "a path or a callable" if name == "sink" else "a path"
-        raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
-    path = os.fsdecode(value)
-    if "\0" in path:
-        raise ValueError(f"{name} contains a null character: {path!r}")
-    return path
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
-    return value
-
-
-def _count(name: str, value: object, least: int, most: float = 2**31 - 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if least == 1 and value < 1:
-        raise ValueError(f"{name} must be greater than 0, got {value}")
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be between {least} and {most}, got {value}")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if math.isnan(value) or value <= 0:
-        raise ValueError(f"{name} must be greater than 0 seconds, got {value}")
-    if _MOST_SECONDS < value < math.inf:
-        raise ValueError(f"{name} must be at most {_MOST_SECONDS:.0f} seconds, or math.inf for none, got {value}")
-    return float(value)
-
-
 def _timeout(value: float | None) -> float | None:
-    return None if value is None else _seconds("timeout", value)
+    return None if value is None else as_seconds("timeout", value)
 
 
 def _max_body(value: int | None) -> int | None:
-    return None if value is None else _count("max_body", value, 0, 2**63 - 1)
+    return None if value is None else as_count("max_body", value, 0, 2**63 - 1)
 
 
 def _header_list(headers: Headers) -> list[tuple[str, str]]:

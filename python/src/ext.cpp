@@ -338,6 +338,14 @@ NB_MODULE(_ext, m) {
             self.handle.reset();
           },
           nb::lock_self())
+      .def(
+          "handle",
+          [](const FetcherObject& self) {
+            auto* handle = new FetcherHandle(self.open());
+            return nb::capsule(handle, kFetcherCapsule,
+                               [](void* owned) noexcept { delete static_cast<FetcherHandle*>(owned); });
+          },
+          nb::lock_self(), "For offloop._image: shares the fetcher.")
       .def_prop_ro(
           "closed", [](const FetcherObject& self) { return self.handle == nullptr; }, nb::lock_self());
 

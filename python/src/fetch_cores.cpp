@@ -371,12 +371,6 @@ class HashUrlsCore final : public JobCore {
 
 }  // namespace
 
-const CoreApi* core_api() {
-  static const CoreApi* api = nullptr;
-  if (api == nullptr) api = static_cast<const CoreApi*>(PyCapsule_Import(kCoreApiName, 0));
-  return api;
-}
-
 void set_converters(const Converters& converters) noexcept {
   g_converters = converters;
 }
@@ -393,41 +387,6 @@ ResponseInfo response_info(const fetch::TransferInfo& info) {
   out.size = info.body_bytes;
   out.timings = info.timings;
   return out;
-}
-
-namespace {
-
-/// What a server sent (a Location, say) may be in a message and need not be UTF-8.
-std::string readable(const std::string& text) {
-  const Ref decoded(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
-  const Ref bytes(decoded ? PyUnicode_AsUTF8String(decoded.get()) : nullptr);
-  if (bytes) return {PyBytes_AsString(bytes.get()), static_cast<std::size_t>(PyBytes_Size(bytes.get()))};
-  PyErr_Clear();
-  return "(out of memory for the message)";
-}
-
-}  // namespace
-
-void set_fetch_error(Error error, const std::string& url) {
-  switch (error.code) {
-    case ErrorCode::kStopped:
-    case ErrorCode::kOutOfMemory:
-    case ErrorCode::kInternal:
-    case ErrorCode::kInvalidArgument:
-      break;
-    case ErrorCode::kPoolClosed:
-      break;
-    case ErrorCode::kFetchTimeout:
-      error.message = "Fetch timed out for " + fetch::redact_url(url) + " after " + error.message;
-      error.context = fetch::redact_url(url);
-      break;
-    default:
-      error.message = "Fetch failed for " + fetch::redact_url(url) + ": " + error.message;
-      error.context = fetch::redact_url(url);
-      break;
-  }
-  error.message = readable(error.message);
-  core_api()->set_error(error);
 }
 
 PyObject* start_get(const FetcherHandle& fetcher, fetch::Request request) {

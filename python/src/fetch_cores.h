@@ -12,9 +12,6 @@
 
 namespace offloop::python {
 
-/// Operations of _core, reached through its capsule. Null with an exception set when _core is not there.
-const CoreApi* core_api();
-
 /// What a transfer was, for Python.
 struct ResponseInfo {
   int status = 0;
@@ -50,6 +47,8 @@ struct Converters {
 void set_converters(const Converters& converters) noexcept;
 
 using FetcherHandle = std::shared_ptr<pipeline::HashingFetcher>;
+/// Of the capsule in which another extension module gets a FetcherHandle (offloop._ext.Fetcher.handle()).
+inline constexpr const char* kFetcherCapsule = "offloop._ext.fetcher";
 
 // Each returns a new Operation, or null with an exception set. GIL.
 PyObject* start_get(const FetcherHandle& fetcher, fetch::Request request);
