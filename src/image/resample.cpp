@@ -218,12 +218,13 @@ void PlaneResampler::Impl::across(int count) noexcept {
     simd::from_strip(out_strip.data(), (length + 7) / 8 * 8, out_rows.data(), from_stride);
     from = out_rows.data();
   }
+  const int bits = simd::kSampleBits - (across_copies ? 1 : 2);  // a blend down, and one across
   for (int r = 0; r < count; ++r) {
     std::uint8_t* to = out.row(done - count + r);
     if (alpha) {
-      simd::narrow_unpremultiplied(from, static_cast<std::size_t>(out.width), channels, to);
+      simd::narrow_unpremultiplied(from, static_cast<std::size_t>(out.width), channels, bits, to);
     } else {
-      simd::narrow(from, length, to);
+      simd::narrow(from, length, bits, to);
     }
     from += from_stride;
   }

@@ -26,10 +26,10 @@ void Widen(const std::uint8_t* HWY_RESTRICT in, std::size_t n, std::int16_t* HWY
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] << kSampleBits);
 }
 
-/// 257 * 64 / 65536 of colour times alpha: 255 * 255 becomes 255 * 64 less one eighth at most.
+/// Colour times alpha / 255 times 128; the factor is rounded up, by less than what a sample can hold.
 void WidenPremultiplied(const std::uint8_t* HWY_RESTRICT in, std::size_t pixels, std::size_t channels,
                         std::int16_t* HWY_RESTRICT out) {
-  constexpr std::uint32_t kScale = (64U << 16) / 255 + 1;
+  constexpr std::uint32_t kScale = (1U << (16 + kSampleBits)) / 255;
   for (std::size_t p = 0; p < pixels; ++p) {
     const std::uint32_t alpha = in[channels - 1];
     for (std::size_t c = 0; c + 1 < channels; ++c)
@@ -175,28 +175,26 @@ void BlendColumns(const std::int16_t* strip, const std::int16_t* weights, std::s
   }
 }
 
-void Narrow(const std::int16_t* HWY_RESTRICT in, std::size_t n, std::uint8_t* HWY_RESTRICT out) {
+void Narrow(const std::int16_t* HWY_RESTRICT in, std::size_t n, int bits, std::uint8_t* HWY_RESTRICT out) {
   const Samples d;
   const hn::Rebind<std::uint8_t, Samples> d8;
   const std::size_t lanes = hn::Lanes(d);
-  const auto half = hn::Set(d, 1 << (kSampleBits - 1));
+  const int half = 1 << (bits - 1);
+  const auto halves = hn::Set(d, static_cast<std::int16_t>(half));
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const auto value = hn::ShiftRight<kSampleBits>(hn::SaturatedAdd(hn::LoadU(d, in + i), half));
+    const auto value = hn::ShiftRightSame(hn::SaturatedAdd(hn::LoadU(d, in + i), halves), bits);
     hn::StoreU(hn::DemoteTo(d8, value), d8, out + i);
   }
-  for (; i < n; ++i) {
-    const int value = (in[i] + (1 << (kSampleBits - 1))) >> kSampleBits;
-    out[i] = static_cast<std::uint8_t>(std::clamp(value, 0, 255));
-  }
+  for (; i < n; ++i) out[i] = static_cast<std::uint8_t>(std::clamp((in[i] + half) >> bits, 0, 255));
 }
 
-void NarrowUnpremultiplied(const std::int16_t* HWY_RESTRICT in, std::size_t pixels, std::size_t channels,
+void NarrowUnpremultiplied(const std::int16_t* HWY_RESTRICT in, std::size_t pixels, std::size_t channels, int bits,
                            std::uint8_t* HWY_RESTRICT out) {
   for (std::size_t p = 0; p < pixels; ++p) {
-    const int alpha16 = in[channels - 1];
-    const int alpha = std::clamp((alpha16 + 32) >> kSampleBits, 0, 255);
-    const float scale = alpha16 > 0 ? 255.0F / static_cast<float>(alpha16) : 0.0F;
+    const int wide_alpha = in[channels - 1];
+    const int alpha = std::clamp((wide_alpha + (1 << (bits - 1))) >> bits, 0, 255);
+    const float scale = wide_alpha > 0 ? 255.0F / static_cast<float>(wide_alpha) : 0.0F;
     for (std::size_t c = 0; c + 1 < channels; ++c) {
       const float value = static_cast<float>(in[c]) * scale + 0.5F;
       out[c] = alpha == 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(std::clamp(value, 0.0F, 255.0F));
@@ -252,12 +250,12 @@ void blend_columns(const std::int16_t* strip, const std::int16_t* weights, std::
                    std::int16_t* out) noexcept {
   HWY_DYNAMIC_DISPATCH(BlendColumns)(strip, weights, taps, channels, out);
 }
-void narrow(const std::int16_t* in, std::size_t n, std::uint8_t* out) noexcept {
-  HWY_DYNAMIC_DISPATCH(Narrow)(in, n, out);
+void narrow(const std::int16_t* in, std::size_t n, int bits, std::uint8_t* out) noexcept {
+  HWY_DYNAMIC_DISPATCH(Narrow)(in, n, bits, out);
 }
-void narrow_unpremultiplied(const std::int16_t* in, std::size_t pixels, std::size_t channels,
+void narrow_unpremultiplied(const std::int16_t* in, std::size_t pixels, std::size_t channels, int bits,
                             std::uint8_t* out) noexcept {
-  HWY_DYNAMIC_DISPATCH(NarrowUnpremultiplied)(in, pixels, channels, out);
+  HWY_DYNAMIC_DISPATCH(NarrowUnpremultiplied)(in, pixels, channels, bits, out);
 }
 const char* target_name() noexcept {
   return HWY_DYNAMIC_DISPATCH(TargetName)();

@@ -89,7 +89,6 @@ double kernel_support(Kernel kernel) noexcept {
 }
 
 Weights make_weights(const Axis& axis, Kernel kernel) {
-  constexpr int kOne = 32768;
   Weights weights;
   weights.spans.reserve(static_cast<std::size_t>(axis.size));
   std::vector<double> exact;
@@ -107,12 +106,12 @@ Weights make_weights(const Axis& axis, Kernel kernel) {
     int total = 0;
     std::size_t largest = 0;
     for (std::size_t k = 0; k < exact.size(); ++k) {
-      const auto value = static_cast<int>(std::lrint(exact[k] / sum * kOne));
+      const auto value = static_cast<int>(std::lrint(exact[k] / sum * kWeightOne));
       rounded.push_back(static_cast<std::int16_t>(std::clamp(value, -32767, 32767)));
       total += rounded.back();
       if (rounded[k] > rounded[largest]) largest = k;
     }
-    rounded[largest] = static_cast<std::int16_t>(std::min(32767, rounded[largest] + kOne - total));
+    rounded[largest] = static_cast<std::int16_t>(std::min(32767, rounded[largest] + kWeightOne - total));
     std::size_t begin = 0;
     std::size_t end = rounded.size();
     while (end - begin > 1 && rounded[end - 1] == 0) --end;

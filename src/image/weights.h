@@ -8,7 +8,10 @@
 
 namespace offloop::image {
 
-/// Weights in 1/32768; those of one result add up to 32767 or 32768.
+/// Weights are in 1/16384: at an edge, where negative lobes are cut off, a single one may be greater than 1.
+inline constexpr int kWeightOne = 16384;
+
+/// Those of one result add up to kWeightOne.
 struct Weights {
   struct Span {
     int first = 0;  ///< source sample
