@@ -30,6 +30,7 @@ struct Axis {
   double offset = 0;
   int low = 0;  ///< source samples [low, high) may be looked at: what a crop took away does not shine in at its edges
   int high = 0;
+  bool operator==(const Axis&) const noexcept = default;
 
   /// Copies samples, from `offset` on.
   [[nodiscard]] bool copies() const noexcept { return scale == 1 && offset == static_cast<int>(offset); }

@@ -6,6 +6,16 @@
 #include "image/turned.h"
 
 namespace offloop::image {
+namespace {
+
+using Prepared = std::shared_ptr<const PreparedAxis>;
+
+/// Both chroma planes have the same axes: their weights are made once.
+Prepared prepared(const Axis& axis, Kernel kernel, const Prepared& before) {
+  return before != nullptr && before->axis == axis ? before : std::make_shared<PreparedAxis>(axis, kernel);
+}
+
+}  // namespace
 
 Axis plane_axis(const Axis& axis, double per_pixel, int plane_size, int sub, bool backwards) noexcept {
   Axis out;
@@ -22,13 +32,17 @@ StageSink::StageSink(const Stage& stage, const Shape& shape, int chroma)
     : pixels_{shape.model, stage.x.size, stage.y.size, chroma, chroma, {}} {
   pixels_.planes.reserve(shape.planes.size());
   planes_.reserve(shape.planes.size());
+  Prepared across;
+  Prepared down;
   for (std::size_t i = 0; i < shape.planes.size(); ++i) {
     const PlaneShape& plane = shape.planes[i];
     const int sub = i == 0 ? 1 : chroma;
     const Axis x = plane_axis(stage.x, plane.per_pixel_x, plane.width, sub, stage.turn.reverses_x());
     const Axis y = plane_axis(stage.y, plane.per_pixel_y, plane.height, sub, stage.turn.reverses_y());
     Plane& out = pixels_.planes.emplace_back(x.size, y.size, plane.channels);
-    planes_.emplace_back(x, y, stage.kernel, has_alpha(shape.model), out);
+    across = prepared(x, stage.kernel, across);
+    down = prepared(y, stage.kernel, down);
+    planes_.emplace_back(across, down, has_alpha(shape.model), out);
   }
 }
 

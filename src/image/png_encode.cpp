@@ -65,7 +65,7 @@ std::uint8_t color_type(Model model) noexcept {
 
 void put_header(Bytes& out, const Pixels& pixels, bool interlaced) {
   constexpr std::string_view kSignature = "\x89PNG\r\n\x1a\n"sv;
-  out.insert(out.end(), kSignature.begin(), kSignature.end());
+  out.assign(kSignature.begin(), kSignature.end());
   Bytes header;
   put_number(header, static_cast<std::uint32_t>(pixels.width));
   put_number(header, static_cast<std::uint32_t>(pixels.height));

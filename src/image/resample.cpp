@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "image/resample_simd.h"
 
@@ -31,36 +32,57 @@ Axis over_boxes(Axis axis, int box) noexcept {
   return axis;
 }
 
+/// Which source samples have any weight: without boxes a kernel reaches only so far.
+void set_reach(PreparedAxis& prepared, Kernel kernel) noexcept {
+  const Axis& axis = prepared.axis;
+  prepared.first = axis.low;
+  prepared.last = axis.high;
+  if (prepared.box > 1) return;
+  const double reach = kernel_support(kernel) * std::max(axis.scale, 1.0) + 1;
+  const double from = axis.offset + axis.scale / 2 - reach;
+  const double to = axis.offset + (axis.size - 0.5) * axis.scale + reach;
+  prepared.first = std::clamp(static_cast<int>(std::floor(from)), axis.low, axis.high - 1);
+  prepared.last = std::clamp(static_cast<int>(std::ceil(to)), prepared.first + 1, axis.high);
+}
+
+Axis moved(Axis axis, int by) noexcept {
+  axis.offset -= by;
+  axis.low -= by;
+  axis.high -= by;
+  return axis;
+}
+
 }  // namespace
 
+PreparedAxis::PreparedAxis(const Axis& a, Kernel kernel) : axis(a), box(box_of(a, kernel)) {
+  set_reach(*this, kernel);
+  weights = make_weights(box > 1 ? over_boxes(axis, box) : moved(axis, first), kernel);
+}
+
 struct PlaneResampler::Impl {
-  Impl(const Axis& x_axis, const Axis& y_axis, Kernel kernel, bool has_alpha, Plane& plane);
+  Impl(std::shared_ptr<const PreparedAxis> x_axis, std::shared_ptr<const PreparedAxis> y_axis, bool has_alpha, Plane& plane);
 
   void push(const std::uint8_t* row) noexcept;
-  void take(std::size_t slot) noexcept;
+  void copy(const std::uint8_t* row) noexcept;
   void add_to_box(const std::int16_t* row) noexcept;
   void close_box() noexcept;
   void emit() noexcept;
   void across(int rows) noexcept;
-  void copy(const std::uint8_t* row) noexcept;
 
+  const std::shared_ptr<const PreparedAxis> x, y;
   Plane& out;
   const std::size_t channels;
   const bool alpha;
-  const bool copies;  ///< neither axis is resampled
   const bool across_copies;
-  const int copied_row;          ///< copies: the source row that is the result's first
-  const std::size_t copied_col;  ///< across_copies: of the samples on their way, the result's first
+  const bool copies;              ///< neither axis is resampled
+  const std::size_t copied_col;   ///< across_copies: of the samples on their way, the result's first
+  const std::size_t columns;      ///< source columns that are looked at
+  const bool boxes;
 
-  const int first_row, last_row;        ///< source rows that are looked at
-  const std::size_t first_col, columns;  ///< source columns that are looked at
-  const int box_x, box_y;
-  Weights down, along;  ///< over the samples of first_row.., first_col.., or over boxes of them
-
-  std::size_t width;       ///< samples (not pixels) of a row on its way
-  std::size_t row_length;  ///< padded
-  int source_row = 0;      ///< of the next push
-  int ring_rows = 0;       ///< rows on their way that have been made
+  std::size_t width = 0;       ///< samples (not pixels) of a row on its way
+  std::size_t row_length = 0;  ///< padded
+  int source_row = 0;          ///< of the next push
+  int ring_rows = 0;           ///< rows on their way that have been made
   int ring_size = 1;
   Samples ring;
   Samples wide;                    ///< a source row before its box
@@ -73,77 +95,41 @@ struct PlaneResampler::Impl {
   int done = 0;  ///< rows of `out`, those in `rows` included
 };
 
-namespace {
-
-Axis moved(Axis axis, int by) noexcept {
-  axis.offset -= by;
-  axis.low -= by;
-  axis.high -= by;
-  return axis;
-}
-
-struct Reach {
-  int first = 0;
-  int last = 0;
-};
-
-/// Which source samples have any weight: without boxes a kernel reaches only so far.
-Reach reach_of(const Axis& axis, Kernel kernel) noexcept {
-  if (box_of(axis, kernel) > 1) return {axis.low, axis.high};
-  const double reach = kernel_support(kernel) * std::max(axis.scale, 1.0) + 1;
-  const double from = axis.offset + axis.scale / 2 - reach;
-  const double to = axis.offset + (axis.size - 0.5) * axis.scale + reach;
-  const int first = std::clamp(static_cast<int>(std::floor(from)), axis.low, axis.high - 1);
-  return {first, std::clamp(static_cast<int>(std::ceil(to)), first + 1, axis.high)};
-}
-
-Weights weights_of(const Axis& axis, Kernel kernel, Reach reach, int box) {
-  if (box > 1) return make_weights(over_boxes(axis, box), kernel);
-  return make_weights(moved(axis, reach.first), kernel);
-}
-
-}  // namespace
-
-PlaneResampler::Impl::Impl(const Axis& x_axis, const Axis& y_axis, Kernel kernel, bool has_alpha, Plane& plane)
-    : out(plane),
+PlaneResampler::Impl::Impl(std::shared_ptr<const PreparedAxis> x_axis, std::shared_ptr<const PreparedAxis> y_axis,
+                           bool has_alpha, Plane& plane)
+    : x(std::move(x_axis)),
+      y(std::move(y_axis)),
+      out(plane),
       channels(static_cast<std::size_t>(plane.channels)),
       alpha(has_alpha),
-      copies(x_axis.copies() && y_axis.copies()),
-      across_copies(x_axis.copies()),
-      copied_row(static_cast<int>(y_axis.offset)),
-      copied_col(static_cast<std::size_t>(static_cast<int>(x_axis.offset) - reach_of(x_axis, kernel).first)),
-      first_row(reach_of(y_axis, kernel).first),
-      last_row(reach_of(y_axis, kernel).last),
-      first_col(static_cast<std::size_t>(reach_of(x_axis, kernel).first)),
-      columns(static_cast<std::size_t>(reach_of(x_axis, kernel).last) - first_col),
-      box_x(box_of(x_axis, kernel)),
-      box_y(box_of(y_axis, kernel)),
-      down(weights_of(y_axis, kernel, reach_of(y_axis, kernel), box_y)),
-      along(weights_of(x_axis, kernel, reach_of(x_axis, kernel), box_x)) {
+      across_copies(x->axis.copies()),
+      copies(across_copies && y->axis.copies()),
+      copied_col(static_cast<std::size_t>(static_cast<int>(x->axis.offset) - x->first)),
+      columns(static_cast<std::size_t>(x->last - x->first)),
+      boxes(x->box > 1 || y->box > 1) {
   if (copies) return;
-  width = (columns + static_cast<std::size_t>(box_x) - 1) / static_cast<std::size_t>(box_x) * channels;
+  width = (columns + static_cast<std::size_t>(x->box) - 1) / static_cast<std::size_t>(x->box) * channels;
   row_length = simd::padded(width);
-  ring_size = down.most + 1;
+  ring_size = y->weights.most + 1;
   ring.resize(static_cast<std::size_t>(ring_size) * row_length);
-  taps.resize(static_cast<std::size_t>(down.most));
-  if (box_x > 1 || box_y > 1) {
+  taps.resize(static_cast<std::size_t>(y->weights.most));
+  if (boxes) {
     wide.resize(simd::padded(columns * channels));
     sums.resize(wide.size());
   }
   rows.resize(kStrip * row_length);
-  if (!across_copies) {
-    strip.resize(row_length * kStrip);
-    out_strip.resize(simd::padded(static_cast<std::size_t>(out.width) * channels) * kStrip);
-  }
-  out_rows.resize(kStrip * simd::padded(static_cast<std::size_t>(out.width) * channels));
+  if (across_copies) return;
+  const std::size_t out_length = simd::padded(static_cast<std::size_t>(out.width) * channels);
+  strip.resize(row_length * kStrip);
+  out_strip.resize(out_length * kStrip);
+  out_rows.resize(out_length * kStrip);
 }
 
 void PlaneResampler::Impl::push(const std::uint8_t* row) noexcept {
-  const int y = source_row++;
-  if (y < first_row || y >= last_row || done >= out.height) return;
-  if (copies) return y < copied_row ? void() : copy(row);
-  const std::uint8_t* from = row + first_col * channels;
-  const bool boxes = box_x > 1 || box_y > 1;
+  const int now = source_row++;
+  if (now < y->first || now >= y->last || done >= out.height) return;
+  const std::uint8_t* from = row + static_cast<std::size_t>(x->first) * channels;
+  if (copies) return now < static_cast<int>(y->axis.offset) ? void() : copy(from);
   std::int16_t* to = boxes ? wide.data() : ring.data() + static_cast<std::size_t>(ring_rows % ring_size) * row_length;
   if (alpha) {
     simd::widen_premultiplied(from, columns, channels, to);
@@ -152,7 +138,7 @@ void PlaneResampler::Impl::push(const std::uint8_t* row) noexcept {
   }
   if (boxes) {
     add_to_box(to);
-    if (in_box < box_y && y + 1 < last_row) return;
+    if (in_box < y->box && now + 1 < y->last) return;
     close_box();
   }
   ++ring_rows;
@@ -160,7 +146,7 @@ void PlaneResampler::Impl::push(const std::uint8_t* row) noexcept {
 }
 
 void PlaneResampler::Impl::copy(const std::uint8_t* row) noexcept {
-  std::memcpy(out.row(done), row + (first_col + copied_col) * channels, static_cast<std::size_t>(out.width) * channels);
+  std::memcpy(out.row(done), row + copied_col * channels, static_cast<std::size_t>(out.width) * channels);
   ++done;
 }
 
@@ -171,7 +157,7 @@ void PlaneResampler::Impl::add_to_box(const std::int16_t* row) noexcept {
 
 void PlaneResampler::Impl::close_box() noexcept {
   std::int16_t* to = ring.data() + static_cast<std::size_t>(ring_rows % ring_size) * row_length;
-  const auto step = static_cast<std::size_t>(box_x);
+  const auto step = static_cast<std::size_t>(x->box);
   for (std::size_t begin = 0; begin < columns; begin += step) {
     const std::size_t end = std::min(begin + step, columns);
     const auto count = static_cast<std::int64_t>(end - begin) * in_box;
@@ -187,13 +173,13 @@ void PlaneResampler::Impl::close_box() noexcept {
 /// Every row of the result whose last source row has come.
 void PlaneResampler::Impl::emit() noexcept {
   while (done < out.height) {
-    const Weights::Span& span = down.spans[static_cast<std::size_t>(done)];
+    const Weights::Span& span = y->weights.spans[static_cast<std::size_t>(done)];
     if (span.first + span.count > ring_rows) return;
     for (int k = 0; k < span.count; ++k)
       taps[static_cast<std::size_t>(k)] =
           ring.data() + static_cast<std::size_t>((span.first + k) % ring_size) * row_length;
     const int row = done % static_cast<int>(kStrip);
-    simd::blend_rows(taps.data(), down.of(span), static_cast<std::size_t>(span.count), row_length,
+    simd::blend_rows(taps.data(), y->weights.of(span), static_cast<std::size_t>(span.count), row_length,
                      rows.data() + static_cast<std::size_t>(row) * row_length);
     ++done;
     if (row + 1 == static_cast<int>(kStrip) || done == out.height) across(row + 1);
@@ -209,8 +195,8 @@ void PlaneResampler::Impl::across(int count) noexcept {
   } else {
     simd::to_strip(rows.data(), row_length, (width + 7) / 8 * 8, strip.data());
     std::int16_t* to = out_strip.data();
-    for (const Weights::Span& span : along.spans) {
-      simd::blend_columns(strip.data() + static_cast<std::size_t>(span.first) * channels * kStrip, along.of(span),
+    for (const Weights::Span& span : x->weights.spans) {
+      simd::blend_columns(strip.data() + static_cast<std::size_t>(span.first) * channels * kStrip, x->weights.of(span),
                           static_cast<std::size_t>(span.count), channels, to);
       to += channels * kStrip;
     }
@@ -230,8 +216,9 @@ void PlaneResampler::Impl::across(int count) noexcept {
   }
 }
 
-PlaneResampler::PlaneResampler(const Axis& x, const Axis& y, Kernel kernel, bool alpha, Plane& out)
-    : impl_(std::make_unique<Impl>(x, y, kernel, alpha, out)) {}
+PlaneResampler::PlaneResampler(std::shared_ptr<const PreparedAxis> x, std::shared_ptr<const PreparedAxis> y, bool alpha,
+                               Plane& out)
+    : impl_(std::make_unique<Impl>(std::move(x), std::move(y), alpha, out)) {}
 PlaneResampler::~PlaneResampler() = default;
 PlaneResampler::PlaneResampler(PlaneResampler&&) noexcept = default;
 

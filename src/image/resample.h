@@ -12,12 +12,23 @@
 
 namespace offloop::image {
 
+/// One axis with its weights, ready for any number of planes.
+struct PreparedAxis {
+  /// Throws std::bad_alloc.
+  PreparedAxis(const Axis& axis, Kernel kernel);
+  Axis axis;
+  int box = 1;    ///< source samples that are averaged before the kernel
+  int first = 0;  ///< source samples [first, last) are looked at
+  int last = 0;
+  Weights weights;  ///< over the samples from `first` on, or over boxes of them
+};
+
 /// Takes the rows of one plane from the top and fills `out`. One thread. Memory: about kernel_support * 2 * scale rows of the source
 /// (at most 48 or so: beyond a scale of 8 source samples are averaged in boxes first), and 32 rows of it besides.
 class PlaneResampler {
  public:
-  /// `out` has x.size by y.size samples and outlives this; alpha: the last of its channels is one. Throws std::bad_alloc.
-  PlaneResampler(const Axis& x, const Axis& y, Kernel kernel, bool alpha, Plane& out);
+  /// `out` has as many samples as the axes say and outlives this; alpha: the last of its channels is one. Throws std::bad_alloc.
+  PlaneResampler(std::shared_ptr<const PreparedAxis> x, std::shared_ptr<const PreparedAxis> y, bool alpha, Plane& out);
   ~PlaneResampler();
   PlaneResampler(PlaneResampler&&) noexcept;
   PlaneResampler(const PlaneResampler&) = delete;

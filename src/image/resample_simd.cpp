@@ -9,6 +9,31 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
+#ifndef OFFLOOP_IMAGE_ALPHA_SHAPE
+#define OFFLOOP_IMAGE_ALPHA_SHAPE
+namespace offloop::image::simd {
+
+/// 2^16 * 128 / 255, rounded up: 255 * 255 becomes 255 * 128.
+inline constexpr std::uint16_t kPremultiply = 32897;
+
+/// For eight 16-bit samples of two or four channels: the bytes that bring alpha to every channel of its pixel, and 255 where alpha
+/// itself stands.
+struct AlphaShape {
+  explicit AlphaShape(std::size_t channels) noexcept {
+    for (std::size_t i = 0; i < 8; ++i) {
+      const std::size_t alpha = i / channels * channels + channels - 1;
+      spread[2 * i] = static_cast<std::uint8_t>(2 * alpha);
+      spread[2 * i + 1] = static_cast<std::uint8_t>(2 * alpha + 1);
+      opaque[i] = i == alpha ? 255 : 0;
+    }
+  }
+  alignas(16) std::uint8_t spread[16];
+  alignas(16) std::uint16_t opaque[8];
+};
+
+}  // namespace offloop::image::simd
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace offloop::image::simd {
 namespace HWY_NAMESPACE {
@@ -26,17 +51,34 @@ void Widen(const std::uint8_t* HWY_RESTRICT in, std::size_t n, std::int16_t* HWY
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] << kSampleBits);
 }
 
-/// Colour times alpha / 255 times 128; the factor is rounded up, by less than what a sample can hold.
+/// Colour times alpha / 255 times 128, rounded down: the last bit is 1/128 of a level.
+HWY_INLINE std::int16_t PremultipliedOne(std::uint32_t color, std::uint32_t alpha) {
+  return static_cast<std::int16_t>((color * alpha * kPremultiply) >> 16);
+}
+
 void WidenPremultiplied(const std::uint8_t* HWY_RESTRICT in, std::size_t pixels, std::size_t channels,
                         std::int16_t* HWY_RESTRICT out) {
-  constexpr std::uint32_t kScale = (1U << (16 + kSampleBits)) / 255;
-  for (std::size_t p = 0; p < pixels; ++p) {
-    const std::uint32_t alpha = in[channels - 1];
-    for (std::size_t c = 0; c + 1 < channels; ++c)
-      out[c] = static_cast<std::int16_t>((in[c] * alpha * kScale + 0x8000) >> 16);
-    out[channels - 1] = static_cast<std::int16_t>(alpha << kSampleBits);
-    in += channels;
-    out += channels;
+  const std::size_t n = pixels * channels;
+  std::size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  // Alpha goes to every channel of its pixel, and in its own place is multiplied by 255.
+  const Samples d;
+  const hn::RebindToUnsigned<Samples> du;
+  const hn::Rebind<std::uint8_t, Samples> d8;
+  const AlphaShape shape(channels);
+  const auto spread = hn::LoadDup128(hn::Repartition<std::uint8_t, Samples>(), shape.spread);
+  const auto opaque = hn::LoadDup128(du, shape.opaque);
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    const auto sample = hn::BitCast(du, hn::PromoteTo(d, hn::LoadU(d8, in + i)));
+    const auto alpha = hn::Or(hn::TableLookupBytes(sample, hn::BitCast(du, spread)), opaque);
+    const auto product = hn::Mul(sample, alpha);
+    hn::StoreU(hn::BitCast(d, hn::MulHigh(product, hn::Set(du, kPremultiply))), d, out + i);
+  }
+#endif
+  for (; i < n; ++i) {
+    const std::size_t channel = i % channels;
+    const std::uint32_t alpha = channel == channels - 1 ? 255U : in[i - channel + channels - 1];
+    out[i] = PremultipliedOne(in[i], alpha);
   }
 }
 

@@ -23,7 +23,7 @@ Plane noise(int width, int height, int channels, unsigned seed) {
 
 Plane resampled(const Plane& in, const Axis& x, const Axis& y, Kernel kernel, bool alpha = false) {
   Plane out(x.size, y.size, in.channels);
-  PlaneResampler resampler(x, y, kernel, alpha, out);
+  PlaneResampler resampler(std::make_shared<PreparedAxis>(x, kernel), std::make_shared<PreparedAxis>(y, kernel), alpha, out);
   for (int row = 0; row < in.height; ++row) resampler.push(in.row(row));
   EXPECT_TRUE(resampler.full());
   return out;
@@ -205,7 +205,8 @@ TEST(PlaneResampler, TransparentPixelsHaveNoColour) {
 TEST(PlaneResampler, RowsAfterTheLastNeededAreIgnored) {
   const Plane in = noise(10, 50, 1, 6);
   Plane out(10, 5, 1);
-  PlaneResampler resampler({10, 1, 0, 0, 10}, {5, 1, 2, 2, 7}, Kernel::kLanczos3, false, out);
+  PlaneResampler resampler(std::make_shared<PreparedAxis>(Axis{10, 1, 0, 0, 10}, Kernel::kLanczos3),
+                           std::make_shared<PreparedAxis>(Axis{5, 1, 2, 2, 7}, Kernel::kLanczos3), false, out);
   for (int y = 0; y < 50; ++y) resampler.push(in.row(y));
   EXPECT_TRUE(resampler.full());
   for (int y = 0; y < 5; ++y) ASSERT_EQ(std::memcmp(out.row(y), in.row(y + 2), 10), 0);
