@@ -18,6 +18,9 @@ endif()
 install(TARGETS ${offloop_libraries} EXPORT offloopTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(TARGET offloop_vips)   # nobody links to it: liboffloop_image loads it
+  install(TARGETS offloop_vips LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp NAMELINK_SKIP)
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/offloop DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT cpp
   FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 install(EXPORT offloopTargets NAMESPACE offloop:: DESTINATION ${offloop_cmake_dir} COMPONENT cpp)
@@ -30,13 +33,17 @@ install(FILES ${PROJECT_BINARY_DIR}/offloopConfig.cmake ${PROJECT_BINARY_DIR}/of
 
 if(OFFLOOP_PYTHON)
   # A wheel is a zip without symbolic links, and the loader asks for the SONAME: the file itself has that name here.
-  set_target_properties(${offloop_libraries} PROPERTIES VERSION 0)
-  install(TARGETS ${offloop_libraries} LIBRARY DESTINATION offloop COMPONENT python NAMELINK_SKIP)
+  set(offloop_shipped ${offloop_libraries})
+  if(TARGET offloop_vips)
+    list(APPEND offloop_shipped offloop_vips)
+  endif()
+  set_target_properties(${offloop_shipped} PROPERTIES VERSION 0)
+  install(TARGETS ${offloop_shipped} LIBRARY DESTINATION offloop COMPONENT python NAMELINK_SKIP)
 
   # An interpreter with libraries of its own (conda's, tools/python-from-debian's) finds them by its RPATH. What we load
   # must follow that path too: with a RUNPATH instead, `import offloop` would bring in the system's OpenSSL, and the
   # interpreter's `import ssl` after it would fail.
-  foreach(target IN ITEMS ${offloop_libraries} _core _ext _image)
+  foreach(target IN ITEMS ${offloop_shipped} _core _ext _image)
     if(TARGET ${target})
       target_link_options(${target} PRIVATE -Wl,--disable-new-dtags)
     endif()
