@@ -139,7 +139,8 @@ class Sharp:
 
     def __init__(self) -> None:
         folder = os.environ.get("OFFLOOP_SHARP", "")
-        self.folder = folder if folder and shutil.which("node") and Path(folder, "node_modules", "sharp").is_dir() else ""
+        there = folder and shutil.which("node") and Path(folder, "node_modules", "sharp").is_dir()
+        self.folder = folder if there else ""
 
     def run(self, case: Case, folder: Path, count: int) -> tuple[float, list[bytes], str]:
         inputs = []
@@ -148,8 +149,9 @@ class Sharp:
             inputs.append([str(folder / f"in{index}"), case.width, height_of(data, case), str(folder / f"out{index}")])
         job = {"inputs": inputs, "count": count, "kind": case.kind, "cores": CORES}
         environment = dict(os.environ, NODE_PATH=str(Path(self.folder, "node_modules")), UV_THREADPOOL_SIZE=str(CORES))
+        command = ["node", str(SHARP_PROGRAM)]
         done = subprocess.run(
-            ["node", str(SHARP_PROGRAM)], input=json.dumps(job), env=environment, check=True, capture_output=True, text=True
+            command, input=json.dumps(job), env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
         answer = json.loads(done.stdout)
         results = [(folder / f"out{index}").read_bytes() for index in range(len(case.data))]

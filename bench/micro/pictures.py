@@ -78,7 +78,7 @@ def webp() -> bytes:
 
 
 def distance(data: bytes, reference: bytes) -> float:
-    """Root of the mean squared difference of two pictures, in levels, transparent pixels counting for what they show."""
+    """Root of the mean squared difference of two pictures, in levels; transparent pixels count for what they show."""
     a, b = (np.asarray(_shown(Image.open(io.BytesIO(each))), float) for each in (data, reference))
     if a.shape != b.shape:
         raise AssertionError(f"a picture of {a.shape}, expected {b.shape}")
@@ -88,9 +88,8 @@ def distance(data: bytes, reference: bytes) -> float:
 def _shown(picture: Image.Image) -> Image.Image:
     if "A" not in picture.getbands():
         return picture.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture.convert("RGBA")).convert(
-        "RGB"
-    )
+    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
 
 
 def agree(answers: Sequence[bytes], reference: Sequence[bytes], most: float) -> None:
@@ -98,4 +97,4 @@ def agree(answers: Sequence[bytes], reference: Sequence[bytes], most: float) -> 
     for answer, right in zip(answers, reference, strict=True):
         measured = distance(answer, right)
         if measured > most:
-            raise AssertionError(f"a picture differs by {measured:.2f} levels from the reference, at most {most} expected")
+            raise AssertionError(f"a picture is {measured:.2f} levels from the reference, expected at most {most}")
