@@ -2,10 +2,13 @@
 #include "image/vips.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <webp/encode.h>
 #include <webp/mux.h>
 
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -485,6 +488,29 @@ TEST_F(Vips, AForkedChildIsToldInsteadOfHanging) {
             }),
             "exit 0");
   EXPECT_TRUE(convert(png, Format::kTiff).ok());
+}
+
+/// Ends the process while a thread is in the middle of pictures.
+[[noreturn]] void exit_while_running() {
+  const Bytes png = png_of(Model::kRgb, 600, 400);
+  std::atomic<int> done{0};
+  std::thread([&png, &done] {
+    while (true) {
+      const auto made = convert(png, Format::kTiff);
+      if (!made.ok()) break;  // told to stop: whoever is asked now is not in the way of the end
+      done.fetch_add(1);
+      done.notify_one();
+    }
+    while (true) ::pause();
+  }).detach();
+  done.wait(0);
+  std::exit(0);
+}
+
+TEST_F(Vips, TheProcessEndsWhileAPictureIsBeingMade) {
+  GTEST_FLAG_SET(death_test_style,
+                 "threadsafe");  // a program of its own, as this one's libvips does not survive a fork
+  EXPECT_EXIT(exit_while_running(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(Vips, ManyThreadsAtOnce) {
