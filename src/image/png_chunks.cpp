@@ -79,7 +79,9 @@ std::vector<std::uint8_t> read_xmp(ByteSpan data) {
   if (data.size() < kKeyword.size() + 2 || std::memcmp(data.data(), kKeyword.data(), kKeyword.size()) != 0) return {};
   const bool compressed = data[kKeyword.size()] != 0;
   data = data.subspan(kKeyword.size() + 2);
-  if (!skip_keyword(data) || !skip_keyword(data)) return {};  // language, translated keyword
+  for (int i = 0; i < 2; ++i) {  // language, translated keyword
+    if (!skip_keyword(data)) return {};
+  }
   if (!compressed) {
     if (data.size() > kMaxMetadata) return {};
     return {data.begin(), data.end()};

@@ -54,7 +54,7 @@ void load_module() noexcept {
   }
   try {
     const Result<Unit> started = table->start();
-    if (!started) return set_missing(started.error().message.c_str());
+    if (!started.ok()) return set_missing(started.error().message.c_str());
   } catch (const std::bad_alloc&) {
     return set_missing("out of memory");
   }

@@ -98,6 +98,7 @@ Result<Image> make_result(Session& session, Image first, ByteSpan data, const Re
 
 Result<Processed> process(ByteSpan data, const Recipe& recipe, const Stop& stop) {
   Session session(stop);
+  if (const ErrorCode code = session.requested(); code != ErrorCode::kOk) return stop_error(code);
   const Format format = detect_format(data);
   Result<Image> first = load_first(session, data, format, recipe.fail_on);
   if (!first) return std::move(first).error();
@@ -131,6 +132,7 @@ Result<Processed> process(ByteSpan data, const Recipe& recipe, const Stop& stop)
 Result<ImageInfo> read_header(ByteSpan data, const Limits& limits) {
   const Stop never;
   Session session(never);
+  if (const ErrorCode code = session.requested(); code != ErrorCode::kOk) return stop_error(code);
   const Format format = detect_format(data);
   Result<Image> image = load_first(session, data, format, FailOn::kError);
   if (!image) return std::move(image).error();

@@ -2,10 +2,13 @@
 #include "image/vips.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <webp/encode.h>
 #include <webp/mux.h>
 
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -486,6 +489,37 @@ TEST_F(Vips, AForkedChildIsToldInsteadOfHanging) {
             "exit 0");
   EXPECT_TRUE(convert(png, Format::kTiff).ok());
 }
+
+#if defined(OFFLOOP_WITH_VIPS)
+
+std::atomic<int> g_made{0};
+std::atomic<bool> g_told{false};
+
+/// Ends the process while a thread makes one picture after the other. Returns to nobody.
+void exit_while_running() {
+  ::alarm(offloop::testing::kChildLimitSeconds);
+  // Registered before libvips starts, and so called after what is registered with it. By then the thread has been told.
+  std::atexit([] { g_told.wait(false); });
+  std::thread([] {
+    const Bytes png = png_of(Model::kRgb, 300, 200);
+    while (convert(png, Format::kTiff).ok()) {
+      g_made.fetch_add(1);
+      g_made.notify_one();
+    }
+    g_told.store(true);
+    g_told.notify_one();
+    while (true) ::pause();
+  }).detach();
+  g_made.wait(0);
+  std::exit(0);
+}
+
+TEST(VipsExit, EndsWhatIsRunningBeforeItsLibrariesAreTakenDown) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a program of its own
+  EXPECT_EXIT(exit_while_running(), ::testing::ExitedWithCode(0), "");
+}
+
+#endif
 
 TEST_F(Vips, ManyThreadsAtOnce) {
   const Bytes png = png_of(Model::kRgba, 150, 100);
