@@ -5,12 +5,14 @@ ended but not delivered, delivered. Each operation ends exactly once, and its sl
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
-from bridge_helpers import DATA, DIGEST, Gate, block_until, published, resizable, settings, sha256, until
+from bridge_helpers import DATA, DIGEST, PATIENCE_S, Gate, block_until, published, resizable, settings, sha256, until
 
 import offloop
 from offloop import Operation, hashing
@@ -105,6 +107,24 @@ async def test_a_running_one_with_a_buffer_keeps_it_until_the_worker_is_done_wit
         assert operation.cancelled()
         await until(lambda: resizable(buffer), "the buffer")
         await idle()
+
+
+# ---- waiting for data ------------------------------------------------------------------------------------------------
+
+
+async def test_files_without_data_stop_no_other_file_and_end_at_once_when_cancelled(tmp_path: Path) -> None:
+    pipes = [tmp_path / f"{n}" for n in range(8)]  # twice as many as there are readers
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    file = tmp_path / "file"
+    file.write_bytes(DATA)
+    with Gate() as gate:
+        waiting = [hashing.file_hexdigest(pipe) for pipe in pipes]  # nobody opens them to write
+        waiting += [gate.operation() for _ in range(8)]  # somebody has, and writes nothing
+        assert await asyncio.wait_for(hashing.file_hexdigest(file), PATIENCE_S) == DIGEST
+        assert not any(operation.done() for operation in waiting)
+        assert all(operation.cancel() for operation in waiting)
+        await idle()  # a slot comes back when the work has really ended
 
 
 # ---- ended, not delivered --------------------------------------------------------------------------------------------
