@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -62,6 +63,34 @@ async def test_cancelling_one_in_the_middle_of_the_queue_leaves_its_neighbours_a
         results = await asyncio.gather(*queued, return_exceptions=True)
         assert results[:4] + results[5:] == [DIGEST] * 8
         assert isinstance(results[4], asyncio.CancelledError)
+        await idle()
+
+
+async def test_cancelled_by_another_thread_while_queued_it_wakes_a_loop_that_is_asleep() -> None:
+    """Not a thing to do, but with a defined end: nothing native comes back that would wake the loop."""
+    loops_thread = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def asleep() -> bool:
+        return loops_thread.read_text().rpartition(")")[2].split()[0] == "S"
+
+    with settings(threads=1):
+        plug = spin(LONG_S)
+        try:
+            await busy(1)
+            for _ in range(20):  # asleep it may be for a moment before it waits for events
+                operation = offloop.sha256(bytearray(DATA))
+
+                def cancel(operation: Operation[str] = operation) -> None:
+                    block_until(asleep, "the loop to sleep")
+                    assert operation.cancel()
+
+                thread = threading.Thread(target=cancel)
+                thread.start()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(operation, PATIENCE_S)
+                thread.join()
+        finally:
+            plug.cancel()
         await idle()
 
 
