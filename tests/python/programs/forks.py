@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import offloop
 from offloop import hashing
@@ -256,8 +257,7 @@ async def waits_for_data(pipe: int) -> offloop.Operation[str]:
     """An operation that waits for an empty pipe, once the thread is there that does it."""
     operation = hashing.file_hexdigest(f"/dev/fd/{pipe}")
     while True:
-        threads = os.listdir("/proc/self/task")
-        if any(open(f"/proc/self/task/{thread}/comm").read() == "offloop-poll\n" for thread in threads):
+        if any(name.read_text() == "offloop-poll\n" for name in Path("/proc/self/task").glob("*/comm")):
             return operation
         await asyncio.sleep(0)
 
