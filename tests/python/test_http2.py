@@ -13,7 +13,8 @@ import offloop
 from offloop.fetch import Fetcher, ResponseInfo
 from offloop.testing import NginxOrigin, Origin, body_bytes, body_sha256, find_nginx
 
-pytestmark = pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed")
+# What is tested is between the core and the server, the same on every loop.
+pytestmark = [pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed"), pytest.mark.loops("asyncio")]
 
 SMALL = 4000
 LARGE = 3_000_017
