@@ -294,6 +294,9 @@ TEST(FileReader, AStopThatRacesTheWaitIsSeen) {
 }
 
 TEST(FileReader, WithoutADescriptorToWaitWithAPipeIsAnErrorAndOtherFilesAreNot) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer lets no forked child start threads";
+#endif
   const TempDir dir;
   const Fifo fifo(dir / "pipe");
   const std::string path = dir.write("file", Bytes(10));
