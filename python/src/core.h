@@ -166,6 +166,8 @@ bool init_ports(PyObject* module);
 /// The port of the running loop; null without exception when no loop runs in this thread, with one when it cannot be
 /// made.
 LoopPort* running_port();
+/// Whether this thread runs that loop, which had a port.
+bool runs_here(PyObject* loop);
 /// Starts the core, or parks it while max_pending are in flight. False with an exception set: the core is still the
 /// caller's.
 bool start_or_park(Core* core);

@@ -13,6 +13,7 @@ namespace {
 
 PyObject* g_str_run = nullptr;
 PyObject* g_str_call_soon = nullptr;
+PyObject* g_str_call_soon_threadsafe = nullptr;
 PyObject* g_call_soon_keywords = nullptr;  // ("context",)
 
 }  // namespace
@@ -21,8 +22,10 @@ bool init_operation_life() {
   if (g_call_soon_keywords != nullptr) return true;
   g_str_run = PyUnicode_InternFromString("run");
   g_str_call_soon = PyUnicode_InternFromString("call_soon");
+  g_str_call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe");
   g_call_soon_keywords = Py_BuildValue("(s)", "context");
-  return g_str_run != nullptr && g_str_call_soon != nullptr && g_call_soon_keywords != nullptr;
+  return g_str_run != nullptr && g_str_call_soon != nullptr && g_str_call_soon_threadsafe != nullptr &&
+         g_call_soon_keywords != nullptr;
 }
 
 bool load_asyncio() {
@@ -69,10 +72,13 @@ static PyOperation* allocate(const char* name, OpState state) {
   return op;
 }
 
+/// From another thread than the loop's, which may be asleep with nothing else to wake it: that of an operation that was
+/// cancelled while it was queued.
 bool call_soon(PyOperation* op, PyObject* callback, PyObject* context) {
   PyObject* arguments[] = {op->loop, callback, as_object(op), context};
+  PyObject* method = runs_here(op->loop) ? g_str_call_soon : g_str_call_soon_threadsafe;
   const Ref handle(
-      PyObject_VectorcallMethod(g_str_call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, g_call_soon_keywords));
+      PyObject_VectorcallMethod(method, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, g_call_soon_keywords));
   return static_cast<bool>(handle);
 }
 

@@ -398,6 +398,12 @@ LoopPort* running_port() {
   return lp;
 }
 
+bool runs_here(PyObject* loop) {
+  const Ref running(PyObject_CallNoArgs(g_get_running_loop));
+  if (!running) PyErr_Clear();
+  return running.get() == loop;
+}
+
 bool start_or_park(Core* core) {
   const runtime::PoolOptions options = runtime::Pool::options();
   LoopPort* lp = core->port;

@@ -145,14 +145,17 @@ int IoThread::wait_ms() {
 void IoThread::wait_for_events() {
   epoll_event events[kEvents];
   const int count = epoll_wait(epoll_fd_.load(std::memory_order_relaxed), events, kEvents, wait_ms());
+  bool stale = false;
   for (int i = 0; i < count; ++i) {
-    const int fd = events[i].data.fd;
+    const int fd = SocketPoll::descriptor_of(events[i]);
     if (fd == mailbox_->event_fd()) {
       std::uint64_t burst = 0;
       [[maybe_unused]] const ssize_t size = ::read(fd, &burst, sizeof burst);
       continue;
     }
-    if (!poll_.is_wanted(fd)) continue;
+    const SocketPoll::Event judged = poll_.judge(events[i]);
+    stale |= judged == SocketPoll::Event::kNobodys;
+    if (judged != SocketPoll::Event::kWanted) continue;
     const std::uint32_t flags = events[i].events;
     int mask = 0;
     if ((flags & EPOLLIN) != 0) mask |= CURL_CSELECT_IN;
@@ -160,6 +163,21 @@ void IoThread::wait_for_events() {
     if ((flags & (EPOLLERR | EPOLLHUP)) != 0) mask |= CURL_CSELECT_ERR;
     socket_action(fd, mask);
   }
+  if (stale) {
+    renew_poll();
+  } else {
+    stale_rounds_ = 0;
+  }
+}
+
+/// A registration that cannot be taken back by number would bring its event for ever. Once it may be of a socket that
+/// an earlier event of the same round closed. Without a descriptor for another set the next round tries again.
+void IoThread::renew_poll() noexcept {
+  if (++stale_rounds_ < 2) return;
+  const int fresh = poll_.renew();
+  if (fresh < 0) return;
+  ::close(epoll_fd_.exchange(fresh));
+  stale_rounds_ = 0;
 }
 
 template <class Step>

@@ -72,6 +72,7 @@ class IoThread final : public CallbackSink {
 
   int wait_ms();
   void wait_for_events();
+  void renew_poll() noexcept;
   void work_round();
   void run_curl_timer();
   void socket_action(curl_socket_t fd, int mask);
@@ -125,6 +126,7 @@ class IoThread final : public CallbackSink {
   bool multi_failed_ = false;  // libcurl or epoll did not do what it was asked
   bool no_memory_ = false;     // malloc failed in libcurl in this round
   bool stopping_ = false;
+  unsigned stale_rounds_ = 0;  // rounds one after the other with an event of a socket that is not there
   IoCounters counters_;
 };
 

@@ -46,25 +46,36 @@ class SocketPoll {
   bool opened(curl_socket_t fd) noexcept;
   void closed(curl_socket_t fd) noexcept;
 
-  /// Watches a descriptor that is not libcurl's and stays open; false with errno set.
-  bool add_event(int fd) const noexcept;
+  /// Watches one descriptor that is not libcurl's and stays open; false with errno set.
+  bool add_event(int fd) noexcept;
 
-  /// For an event: whether libcurl asked for it. If not (an idle connection was closed by its server), it is
-  /// unregistered.
-  bool is_wanted(curl_socket_t fd) noexcept;
+  static int descriptor_of(const epoll_event& event) noexcept { return static_cast<int>(event.data.u64 & 0xffffffff); }
+
+  enum class Event : std::uint8_t {
+    kWanted,    ///< libcurl asked for it
+    kUnwanted,  ///< an idle connection was closed by its server: it is no longer registered
+    kNobodys    ///< of a socket that is closed here, while a forked child has a copy: only renew() ends it
+  };
+  Event judge(const epoll_event& event) noexcept;
+
+  /// A new epoll set of what libcurl asks about, used from now on; the caller closes the old one. -1 with errno set.
+  int renew() noexcept;
 
   DescriptorSet& descriptors() noexcept { return descriptors_; }
 
  private:
   struct State {
     std::uint32_t registered = 0;  // EPOLLIN | EPOLLOUT as the kernel has it
+    std::uint32_t serial = 0;      // how often the number was added to the set: an event says for which time it is
     bool wanted = false;
     bool ours = false;  // opened() told of it, so closed() will
   };
   State* state(curl_socket_t fd) noexcept;
   bool control(curl_socket_t fd, State& state, std::uint32_t events) noexcept;
+  bool unregister(curl_socket_t fd, State& state) noexcept;
 
   int epoll_fd_;
+  int event_fd_ = -1;
   std::vector<State> states_;  // by descriptor
   DescriptorSet descriptors_;
 };

@@ -1,176 +1,44 @@
-// Reader threads: they block in the disk so that workers never do. Any reader serves any file, a block at a time; a
-// file has at most kMaxChunks blocks on their way, so a fast disk does not fill the memory and a slow one does not hold
-// a worker.
+// A file's own part of the reading: what is done with one block. The threads that do it: reader_threads.h.
 #include "offloop/hash/file_reader.h"
 
 #include <fcntl.h>
-#include <pthread.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <mutex>
 #include <new>
 
-#include "offloop/runtime/fork.h"
-#include "runtime/parking.h"
+#include "hash/reader_threads.h"
 
 namespace offloop::hash {
-
-/// The process's readers. Made on first use, never freed; made anew after a fork.
-class FileReader {
- public:
-  static FileReader* instance() noexcept;
-
-  /// A new file: it waits while kMaxOpen others are open. [any thread]
-  void add(FileJob* job) noexcept {
-    {
-      const std::lock_guard lock(mutex_);
-      if (open_ < kMaxOpen) {
-        ++open_;
-        push(ready_, job);
-      } else {
-        push(waiting_, job);
-      }
-    }
-    wake();
-  }
-  /// An open file wants its next block. [any thread]
-  void requeue(FileJob* job) noexcept {
-    {
-      const std::lock_guard lock(mutex_);
-      push(ready_, job);
-    }
-    wake();
-  }
-  /// An open file has ended: its place goes to one that waits. [any thread]
-  void left() noexcept {
-    bool more = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (FileJob* next = pop(waiting_); next != nullptr) {
-        push(ready_, next);
-        more = true;
-      } else {
-        --open_;
-      }
-    }
-    if (more) wake();
-  }
-
- private:
-  // Enough to keep 16 lanes of several workers full, few enough for the usual limit of 1024 descriptors.
-  static constexpr unsigned kMaxOpen = 64;
-  // Blocked readers are parallel requests to the disk; cached files need only as many as there are cores to copy.
-  static constexpr unsigned kReaders = 4;
-
-  struct Queue {
-    FileJob* first = nullptr;
-    FileJob* last = nullptr;
-  };
-  static void push(Queue& queue, FileJob* job) noexcept {
-    job->next_ = nullptr;
-    (queue.last == nullptr ? queue.first : queue.last->next_) = job;
-    queue.last = job;
-  }
-  static FileJob* pop(Queue& queue) noexcept {
-    FileJob* job = queue.first;
-    if (job == nullptr) return nullptr;
-    queue.first = job->next_;
-    if (queue.first == nullptr) queue.last = nullptr;
-    return job;
-  }
-
-  void wake() noexcept {
-    work_.fetch_add(1, std::memory_order_seq_cst);
-    if (sleeping_.load(std::memory_order_seq_cst) != 0) runtime::futex_wake(&work_, 1);
-  }
-
-  void run() noexcept {
-    while (true) {
-      const std::uint32_t seen = work_.load(std::memory_order_seq_cst);
-      FileJob* job = nullptr;
-      {
-        const std::lock_guard lock(mutex_);
-        job = pop(ready_);
-      }
-      if (job != nullptr) {
-        if (job->read_block()) requeue(job);
-        continue;
-      }
-      sleeping_.fetch_add(1, std::memory_order_seq_cst);
-      runtime::futex_wait(&work_, seen, -1);
-      sleeping_.fetch_sub(1, std::memory_order_seq_cst);
-    }
-  }
-
-  bool start() noexcept;
-
-  std::mutex mutex_;  // guards the queues and open_
-  Queue ready_;
-  Queue waiting_;
-  unsigned open_ = 0;
-  std::atomic<std::uint32_t> work_{0};  ///< futex word: changes whenever there may be something to do
-  std::atomic<std::uint32_t> sleeping_{0};
-};
-
 namespace {
-
-std::atomic<std::uint32_t> g_start_lock{0};
-std::atomic<FileReader*> g_reader{nullptr};
-std::atomic<std::uint32_t> g_reader_generation{0};
 
 /// Blocks of one file between the reader and the lanes: enough for a lane to go on while the next is read.
 constexpr unsigned kMaxChunks = 4;
 
 }  // namespace
 
-FileReader* FileReader::instance() noexcept {
-  const std::uint32_t generation = runtime::fork_generation();
-  FileReader* reader = g_reader.load(std::memory_order_acquire);
-  if (reader != nullptr && g_reader_generation.load(std::memory_order_acquire) == generation) return reader;
-  const runtime::ForkLock lock(g_start_lock);
-  reader = g_reader.load(std::memory_order_acquire);
-  if (reader != nullptr && g_reader_generation.load(std::memory_order_acquire) == generation) return reader;
-  reader = new (std::nothrow) FileReader;
-  if (reader == nullptr || !reader->start()) return nullptr;
-  g_reader.store(reader, std::memory_order_release);
-  g_reader_generation.store(generation, std::memory_order_release);
-  return reader;
-}
-
-bool FileReader::start() noexcept {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  unsigned started = 0;
-  for (unsigned i = 0; i < kReaders; ++i) {
-    pthread_t thread;
-    const auto entry = [](void* self) -> void* {
-      pthread_setname_np(pthread_self(), "offloop-read");
-      static_cast<FileReader*>(self)->run();
-      return nullptr;
-    };
-    if (pthread_create(&thread, nullptr, entry, this) != 0) break;
-    pthread_detach(thread);
-    ++started;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return started != 0;
-}
-
 bool FileJob::start() noexcept {
-  FileReader* reader = FileReader::instance();
-  if (reader == nullptr) return false;
-  reader->add(this);
+  ReaderThreads* readers = ReaderThreads::instance();
+  if (readers == nullptr) return false;
+  readers->add(this);
   return true;
 }
 
+void FileJob::request_stop() noexcept {
+  stop_.store(true, std::memory_order_seq_cst);
+  if (!waiting_.load(std::memory_order_seq_cst)) return;
+  if (ReaderThreads* readers = ReaderThreads::instance_if_started(); readers != nullptr) readers->stop_requested();
+}
+
 bool FileJob::open() noexcept {
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY;
+  // A pipe is opened without waiting for its writer, and read without waiting for data: no reader is held.
+  fd_ = ::open(path_.c_str(), kFlags | O_NONBLOCK);
+  // A file that a server has leased: it gives it back soon, or the kernel takes it (after 45 s).
+  if (fd_ < 0 && errno == EWOULDBLOCK) fd_ = ::open(path_.c_str(), kFlags);
   if (fd_ < 0) {
     fail(errno, "open");
     return false;
@@ -184,6 +52,7 @@ bool FileJob::open() noexcept {
     fail(EISDIR, "read");
     return false;
   }
+  is_pipe_ = S_ISFIFO(status.st_mode);
   known_size_ = S_ISREG(status.st_mode) && status.st_size > 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
   if (known_size_ > kChunkBytes) ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
   stream_ = PieceStream::create(algorithm_, *this);
@@ -199,7 +68,7 @@ void FileJob::fail(int error, const char* doing) noexcept {
   set_failure(error == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIo, error, doing);
   if (stream_ != nullptr) return stream_->abort();
   close_file();
-  if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->left();
+  if (ReaderThreads* readers = ReaderThreads::instance(); readers != nullptr) readers->left();
   ended(Result<Digest>(std::move(error_)));
 }
 
@@ -222,41 +91,80 @@ void FileJob::close_file() noexcept {
   fd_ = -1;
 }
 
+/// Reads until the chunk is full, the file has ended or has no data at the moment.
+FileJob::Filled FileJob::fill(Chunk& chunk) noexcept {
+  // Until its first writer comes a pipe looks like one whose last writer has gone: only poll() knows which.
+  if (is_pipe_ && offset_ == 0 && chunk.size == 0) {
+    pollfd one{fd_, POLLIN, 0};
+    if (::poll(&one, 1, 0) == 0) return Filled::kNoData;
+  }
+  while (chunk.size < chunk.capacity) {
+    const ssize_t got = ::read(fd_, chunk.data() + chunk.size, chunk.capacity - chunk.size);
+    if (got > 0) {
+      chunk.size += static_cast<std::size_t>(got);
+    } else if (got == 0) {
+      return Filled::kEnd;
+    } else if (errno == EAGAIN) {
+      return Filled::kNoData;
+    } else if (errno != EINTR) {
+      return Filled::kError;
+    }
+  }
+  return Filled::kFull;
+}
+
+/// Lets go of the reader until there is data; an empty chunk is not kept meanwhile. The job may run elsewhere, and be
+/// gone, when it returns.
+void FileJob::wait_for_data(Chunk* chunk) noexcept {
+  if (chunk->size != 0) {
+    partial_ = chunk;
+  } else {
+    free_chunk(chunk);
+  }
+  ReaderThreads* readers = ReaderThreads::instance();
+  if (readers->wait_for_data(this)) return;
+  const int error = errno;
+  free_partial();
+  fail(error, "wait for data");
+}
+
+void FileJob::free_partial() noexcept {
+  if (partial_ != nullptr) free_chunk(std::exchange(partial_, nullptr));
+}
+
 bool FileJob::read_block() noexcept {
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
+    free_partial();
     set_failure(ErrorCode::kStopped, 0, "stopped");
     stream_->abort();
     return false;
   }
-  const std::uint64_t left = known_size_ > offset_ ? known_size_ - offset_ : kChunkBytes;
-  Chunk* chunk = make_chunk(left < kChunkBytes ? static_cast<std::size_t>(left) : kChunkBytes);
+  Chunk* chunk = std::exchange(partial_, nullptr);
+  if (chunk == nullptr) {
+    const std::uint64_t left = known_size_ > offset_ ? known_size_ - offset_ : kChunkBytes;
+    chunk = make_chunk(left < kChunkBytes ? static_cast<std::size_t>(left) : kChunkBytes);
+  }
   if (chunk == nullptr) {
     fail(ENOMEM, "read");
     return false;
   }
-  bool end = false;
-  while (chunk->size < chunk->capacity) {
-    const ssize_t got = ::read(fd_, chunk->data() + chunk->size, chunk->capacity - chunk->size);
-    if (got > 0) {
-      chunk->size += static_cast<std::size_t>(got);
-      continue;
-    }
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      const int error = errno;
-      free_chunk(chunk);
-      fail(error, "read");
-      return false;
-    }
-    end = true;
-    break;
+  const Filled filled = fill(*chunk);
+  if (filled == Filled::kNoData) {
+    wait_for_data(chunk);
+    return false;
+  }
+  if (filled == Filled::kError) {
+    const int error = errno;
+    free_chunk(chunk);
+    fail(error, "read");
+    return false;
   }
   offset_ += chunk->size;
   // A file is hashed up to the size it had when it was opened, or its end where that comes first: what is appended
   // while it is read does not count. One read of nothing is saved for every ordinary file. A size of 0 (/proc) says
   // nothing.
-  if (end || offset_ == known_size_) {
+  if (filled == Filled::kEnd || offset_ == known_size_) {
     close_file();
     stream_->feed_last(chunk);
     return false;
@@ -274,7 +182,7 @@ bool FileJob::read_block() noexcept {
 
 void FileJob::on_consumed(std::size_t) noexcept {
   if (!parked_.exchange(false, std::memory_order_seq_cst)) return;
-  if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->requeue(this);
+  if (ReaderThreads* readers = ReaderThreads::instance(); readers != nullptr) readers->requeue(this);
 }
 
 void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
@@ -301,7 +209,7 @@ void FileJob::on_end(runtime::Outcome outcome, const Digest& digest) noexcept {
   }
   close_file();
   stream_->drop();
-  if (FileReader* reader = FileReader::instance(); reader != nullptr) reader->left();
+  if (ReaderThreads* readers = ReaderThreads::instance(); readers != nullptr) readers->left();
   ended(std::move(result));
 }
 

@@ -41,7 +41,7 @@ TASK_KINDS = ("eager", "pytask") if sys.version_info >= (3, 12) else ("pytask",)
 # Made once a loop or a process, not once an operation: they outlive a test by design.
 UNCOUNTED = {"ports", "threads"}
 # The names of the core's threads that live as long as the process or until they are idle for long.
-LASTING_THREADS = ("offloop-w", "offloop-read", "offloop-dns")
+LASTING_THREADS = ("offloop-w", "offloop-read", "offloop-poll", "offloop-dns")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,12 +5,15 @@ ended but not delivered, delivered. Each operation ends exactly once, and its sl
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
-from bridge_helpers import DATA, DIGEST, Gate, block_until, published, resizable, settings, sha256, until
+from bridge_helpers import DATA, DIGEST, PATIENCE_S, Gate, block_until, published, resizable, settings, sha256, until
 
 import offloop
 from offloop import Operation, hashing
@@ -63,6 +66,34 @@ async def test_cancelling_one_in_the_middle_of_the_queue_leaves_its_neighbours_a
         await idle()
 
 
+async def test_cancelled_by_another_thread_while_queued_it_wakes_a_loop_that_is_asleep() -> None:
+    """Not a thing to do, but with a defined end: nothing native comes back that would wake the loop."""
+    loops_thread = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def asleep() -> bool:
+        return loops_thread.read_text().rpartition(")")[2].split()[0] == "S"
+
+    with settings(threads=1):
+        plug = spin(LONG_S)
+        try:
+            await busy(1)
+            for _ in range(20):  # asleep it may be for a moment before it waits for events
+                operation = offloop.sha256(bytearray(DATA))
+
+                def cancel(operation: Operation[str] = operation) -> None:
+                    block_until(asleep, "the loop to sleep")
+                    assert operation.cancel()
+
+                thread = threading.Thread(target=cancel)
+                thread.start()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(operation, PATIENCE_S)
+                thread.join()
+        finally:
+            plug.cancel()
+        await idle()
+
+
 # ---- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -105,6 +136,24 @@ async def test_a_running_one_with_a_buffer_keeps_it_until_the_worker_is_done_wit
         assert operation.cancelled()
         await until(lambda: resizable(buffer), "the buffer")
         await idle()
+
+
+# ---- waiting for data ------------------------------------------------------------------------------------------------
+
+
+async def test_files_without_data_stop_no_other_file_and_end_at_once_when_cancelled(tmp_path: Path) -> None:
+    pipes = [tmp_path / f"{n}" for n in range(8)]  # twice as many as there are readers
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    file = tmp_path / "file"
+    file.write_bytes(DATA)
+    with Gate() as gate:
+        waiting = [hashing.file_hexdigest(pipe) for pipe in pipes]  # nobody opens them to write
+        waiting += [gate.operation() for _ in range(8)]  # somebody has, and writes nothing
+        assert await asyncio.wait_for(hashing.file_hexdigest(file), PATIENCE_S) == DIGEST
+        assert not any(operation.done() for operation in waiting)
+        assert all(operation.cancel() for operation in waiting)
+        await idle()  # a slot comes back when the work has really ended
 
 
 # ---- ended, not delivered --------------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from offloop.testing.certificate import make_certificate
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -40,12 +43,32 @@ http {{
   fastcgi_temp_path {prefix}/fastcgi;
   uwsgi_temp_path {prefix}/uwsgi;
   scgi_temp_path {prefix}/scgi;
+  log_format served "$connection $status $body_bytes_sent $request_uri";
   server {{
-    listen {host}:{port} backlog=4096;
-    root "{root}";
+    listen {host}:{port}{protocol} backlog=4096;
+    root "{root}";{more}
   }}
 }}
 """
+
+# Where HTTP/2 is tested: which connection answered, answers as slow as the query says, and what became of each.
+_HTTP2 = """
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    add_header X-Connection $connection always;
+    limit_rate $arg_rate;
+    limit_rate_after 512k;
+    access_log {prefix}/access.log served;"""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that has ended, in whichever way, as nginx counts it."""
+
+    connection: int
+    status: int
+    body_bytes: int  # sent; fewer than the file has when the client gave up
+    path: str
 
 
 def find_nginx() -> str | None:
@@ -60,10 +83,15 @@ class NginxOrigin:
         with NginxOrigin(folder) as origin:
             url = origin.url("/file-1")
 
-    Raises RuntimeError when nginx is not installed or does not come up; the message holds its words.
+    With ``http2=True`` it serves https with a self-signed certificate made on the spot, whose path is `ca_file`, in
+    HTTP/2 to whoever offers it. An answer's X-Connection is the number of its connection, `served` lists what has
+    ended, and ``?rate=1000`` in a URL limits the answer, after 512 KiB, to so many bytes a second.
+
+    Raises RuntimeError when nginx is not installed or does not come up (the message holds its words), or no certificate
+    can be made.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, workers: int = 1) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, workers: int = 1, http2: bool = False) -> None:
         if workers < 1:
             raise ValueError(f"workers must be greater than 0, got {workers}")
         self._root = Path(root).resolve()
@@ -72,6 +100,8 @@ class NginxOrigin:
                 f"root must be a path without quotes, backslashes or dollar signs, got {str(self._root)!r}"
             )
         self._workers = workers
+        self._http2 = http2
+        self.ca_file: str | None = None
         self._host = "127.0.0.1"
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +127,9 @@ class NginxOrigin:
                 prefix=prefix,
                 host=self._host,
                 port=self.port,
+                protocol=" ssl http2" if self._http2 else "",
                 root=self._root,
+                more=self._tls_settings(prefix) if self._http2 else "",
                 connections=descriptors // 2,
                 cached_files=descriptors // 4,
             )
@@ -119,6 +151,11 @@ class NginxOrigin:
             self.stop()
             raise RuntimeError(f"nginx did not come up within {_START_SECONDS:g} s: {words.strip()}")
         return self
+
+    def _tls_settings(self, prefix: Path) -> str:
+        made = make_certificate(prefix)
+        self.ca_file = str(made.certificate)
+        return _HTTP2.format(certificate=made.certificate, key=made.key, prefix=prefix)
 
     def _comes_up(self) -> bool:
         assert self._process is not None  # called by start only
@@ -151,7 +188,17 @@ class NginxOrigin:
             raise ValueError(f"path must start with a slash, got {path!r}")
         if not self.port:
             raise RuntimeError("this NginxOrigin was not started: use it in a with block")
-        return f"http://{self._host}:{self.port}{path}"
+        return f"{'https' if self._http2 else 'http'}://{self._host}:{self.port}{path}"
+
+    def served(self) -> list[Served]:
+        """Return the requests that have ended, oldest first. Only with ``http2=True``: nothing else is logged."""
+        if not self._http2 or self._folder is None:
+            raise RuntimeError("served() is of a running NginxOrigin with http2=True")
+        found = []
+        for line in (Path(self._folder.name) / "access.log").read_text().splitlines():
+            connection, status, body_bytes, path = line.split(" ", 3)
+            found.append(Served(int(connection), int(status), int(body_bytes), path))
+        return found
 
     def __enter__(self) -> Self:
         return self.start()

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,12 +12,14 @@
 #include <cerrno>
 #include <csignal>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 
 #include "offloop/base/counters.h"
 #include "offloop/hash/hash.h"
+#include "support/child.h"
 #include "support/counters_listener.h"
 #include "support/hash_probe.h"
 #include "support/temp_dir.h"
@@ -169,6 +173,187 @@ TEST(FileReader, AStopEndsItAtTheNextBlock) {
   early.request_stop();
   ASSERT_TRUE(early.start());
   EXPECT_EQ(early.wait(), "Stopped");
+}
+
+/// A pipe in the file system, and what a writer does with it.
+class Fifo {
+ public:
+  explicit Fifo(std::string path) : path_(std::move(path)) { EXPECT_EQ(::mkfifo(path_.c_str(), 0600), 0); }
+  ~Fifo() { close(); }
+  Fifo(const Fifo&) = delete;
+  Fifo& operator=(const Fifo&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// Returns when there is a reader.
+  void open() { ASSERT_GE(fd_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC), 0); }
+  /// Returns when all of it has been read.
+  void give(ByteSpan bytes) {
+    ASSERT_EQ(::write(fd_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    ASSERT_TRUE(comes_true([this] {
+      int unread = -1;
+      return ::ioctl(fd_, FIONREAD, &unread) == 0 && unread == 0;
+    }));
+  }
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  const std::string path_;
+  int fd_ = -1;
+};
+
+TEST(FileReader, PipesWithoutAWriterStopNoOtherFileAndEndWhenToldTo) {
+  const TempDir dir;
+  std::deque<Fifo> fifos;
+  std::deque<Job> jobs;  // more than may be open at once, and far more than there are readers
+  for (int i = 0; i < 100; ++i) {
+    fifos.emplace_back(dir / ("pipe" + std::to_string(i)));
+    jobs.emplace_back(fifos.back().path());
+    ASSERT_TRUE(jobs.back().start());
+  }
+  const Bytes content = noise_bytes(kChunkBytes + 5, 1);
+  EXPECT_EQ(file_digest(dir.write("file", content)).get().value().hex(), openssl_hex(content));
+  for (Job& job : jobs) EXPECT_EQ(job.ends(), 0) << "nobody has opened it";
+  for (Job& job : jobs) job.request_stop();
+  for (Job& job : jobs) EXPECT_EQ(job.wait(), "Stopped");
+}
+
+TEST(FileReader, FilesWaitWhileTooManyPipesHaveNoWriter) {
+  const TempDir dir;
+  const Fifo fifo(dir / "pipe");
+  std::deque<Job> jobs;
+  for (int i = 0; i < 1000; ++i) {
+    jobs.emplace_back(fifo.path());
+    ASSERT_TRUE(jobs.back().start());
+  }
+  Job file(dir.write("file", Bytes(10)));
+  ASSERT_TRUE(file.start());
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  EXPECT_TRUE(comes_true([&] { return descriptors() >= 320; }));
+  EXPECT_LT(descriptors(), 350);
+  for (Job& job : jobs) job.request_stop();
+  for (Job& job : jobs) EXPECT_EQ(job.wait(), "Stopped");
+  EXPECT_EQ(file.wait(), openssl_hex(Bytes(10)));
+}
+
+TEST(FileReader, APipeWhoseWriterPausesIsReadOn) {
+  const TempDir dir;
+  const Bytes content = noise_bytes(3000, 4);
+  Fifo fifo(dir / "pipe");
+  Job job(fifo.path());
+  ASSERT_TRUE(job.start());
+  fifo.open();
+  for (const std::size_t size : {1, 63, 900, 36}) {
+    fifo.give(ByteSpan(content).first(size));
+  }
+  EXPECT_EQ(job.ends(), 0);
+  fifo.give(ByteSpan(content).subspan(0, 2000));
+  fifo.close();
+  Bytes all;
+  for (const std::size_t size : {1, 63, 900, 36, 2000})
+    all.insert(all.end(), content.begin(), content.begin() + static_cast<std::ptrdiff_t>(size));
+  EXPECT_EQ(job.wait(), openssl_hex(all));
+}
+
+TEST(FileReader, AWriterThatSaysNothingMakesAnEmptyFile) {
+  const TempDir dir;
+  Fifo fifo(dir / "pipe");
+  Job job(fifo.path());
+  ASSERT_TRUE(job.start());
+  fifo.open();
+  fifo.close();
+  EXPECT_EQ(job.wait(), openssl_hex(Bytes()));
+}
+
+TEST(FileReader, AStopEndsAPipeInTheMiddleOfABlock) {
+  const TempDir dir;
+  Fifo fifo(dir / "pipe");
+  Job job(fifo.path());
+  ASSERT_TRUE(job.start());
+  fifo.open();
+  fifo.give(Bytes(777));
+  job.request_stop();
+  EXPECT_EQ(job.wait(), "Stopped") << "its writer is still there";
+}
+
+TEST(FileReader, AStopThatRacesTheWaitIsSeen) {
+  const TempDir dir;
+  const Fifo fifo(dir / "pipe");
+  for (int i = 0; i < 2000; ++i) {
+    Job job(fifo.path());
+    ASSERT_TRUE(job.start());
+    for (int turns = i % 50; turns > 0; --turns) ::sched_yield();
+    job.request_stop();
+    ASSERT_EQ(job.wait(), "Stopped");
+  }
+}
+
+TEST(FileReader, WithoutADescriptorToWaitWithAPipeIsAnErrorAndOtherFilesAreNot) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer lets no forked child start threads";
+#endif
+  const TempDir dir;
+  const Fifo fifo(dir / "pipe");
+  const std::string path = dir.write("file", Bytes(10));
+  EXPECT_EQ(testing::run_in_child([&] {
+              EXPECT_TRUE(file_digest(path).get().ok());  // a child has readers of its own
+              const int lowest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+              ::close(lowest);
+              rlimit limit{};
+              ::getrlimit(RLIMIT_NOFILE, &limit);
+              const rlimit one_more{static_cast<rlim_t>(lowest) + 1, limit.rlim_max};
+              ::setrlimit(RLIMIT_NOFILE, &one_more);
+              Job job(fifo.path());
+              if (!job.start() || job.wait() != "Io" || job.error().system != EMFILE) return 1;
+              if (!file_digest(path).get().ok()) return 2;
+              ::setrlimit(RLIMIT_NOFILE, &limit);
+              Job again(fifo.path());
+              if (!again.start()) return 3;
+              again.request_stop();
+              return again.wait() == "Stopped" ? 0 : 4;
+            }),
+            "exit 0");
+}
+
+TEST(FileReader, PipesAreWaitedForWhenFewerDescriptorsAreAllowedThanThereAre) {
+  const TempDir dir;
+  Fifo fifo(dir / "pipe");
+  std::deque<Job> jobs;
+  for (int i = 0; i < 50; ++i) {
+    jobs.emplace_back(fifo.path());
+    ASSERT_TRUE(jobs.back().start());
+  }
+  fifo.open();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{20, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  jobs.front().request_stop();  // wakes the one that waits, which is then refused
+  EXPECT_EQ(jobs.front().wait(), "Stopped");
+  fifo.close();
+  for (std::size_t i = 1; i < jobs.size(); ++i) EXPECT_EQ(jobs[i].wait(), openssl_hex(Bytes()));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+TEST(FileReader, AFileThatIsLeasedIsReadWhenItIsGivenBack) {
+  const TempDir dir;
+  const std::string path = dir.write("file", Bytes(10));
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  std::signal(SIGIO, SIG_IGN);
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases on this file system";
+  Job job(path);
+  ASSERT_TRUE(job.start());
+  ASSERT_TRUE(comes_true([&] { return ::fcntl(fd, F_GETLEASE) != F_WRLCK; })) << "the open has asked for it";
+  EXPECT_EQ(job.ends(), 0);
+  ASSERT_EQ(::fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+  EXPECT_EQ(job.wait(), openssl_hex(Bytes(10)));
+  ::close(fd);
 }
 
 TEST(FileReader, AStopEndsAFileWhoseBlocksWaitForAWorker) {

@@ -16,7 +16,7 @@ GIGABYTE = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def start_much() -> list[offloop.Operation[object]]:
-    """Running on all workers, queued behind them, parked, in a batch, and blocked in a reader thread."""
+    """Running on all workers, queued behind them, parked, in a batch, and waiting for a pipe."""
     reading, _ = os.pipe()
     operations: list[offloop.Operation[object]] = [hashing.file_digest(f"/dev/fd/{reading}")]
     operations += [offloop.sha256(GIGABYTE) for _ in range(100)]

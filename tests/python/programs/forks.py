@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import offloop
 from offloop import hashing
@@ -241,34 +242,77 @@ def in_a_loop() -> None:
     asyncio.run(main())
 
 
+def eventfds() -> set[int]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if "eventfd" in os.readlink(f"/proc/self/fd/{name}"):
+                found.add(int(name))
+        except OSError:
+            pass
+    return found
+
+
+async def waits_for_data(pipe: int) -> offloop.Operation[str]:
+    """An operation that waits for an empty pipe, once the thread is there that does it."""
+    operation = hashing.file_hexdigest(f"/dev/fd/{pipe}")
+    while True:
+        if any(name.read_text() == "offloop-poll\n" for name in Path("/proc/self/task").glob("*/comm")):
+            return operation
+        await asyncio.sleep(0)
+
+
 def descriptors_in_the_child() -> None:
     """The child's first use closes the inherited eventfds."""
     asyncio.run(use_everything())
     kept = [asyncio.new_event_loop() for _ in range(5)]
     for loop in kept:
         loop.run_until_complete(use_everything())
-
-    def eventfds() -> set[int]:
-        found = set()
-        for name in os.listdir("/proc/self/fd"):
-            try:
-                if "eventfd" in os.readlink(f"/proc/self/fd/{name}"):
-                    found.add(int(name))
-            except OSError:
-                pass
-        return found
+    reading, writing = os.pipe()
+    waiting = kept[0].run_until_complete(waits_for_data(reading))
 
     inherited = eventfds()
-    assert len(inherited) >= 5
+    assert len(inherited) >= 6
 
     def work() -> None:
         asyncio.run(use_everything())
         assert len(eventfds()) <= 1, (inherited, eventfds())
 
     child(work)
+    os.close(writing)
+    assert kept[0].run_until_complete(waiting) == offloop.compute_sha256(b"")
     for loop in kept:
         loop.run_until_complete(use_everything())
         loop.close()
+
+
+def files_that_wait_for_data() -> None:
+    """The child leaves its parent's alone and has a thread of its own for them; the parent's get their data."""
+    reading, writing = os.pipe()
+
+    async def main() -> None:
+        waiting = [await waits_for_data(reading) for _ in range(3)]
+
+        def work() -> None:
+            asyncio._set_running_loop(None)
+            assert all(operation.cancel() for operation in waiting[:2])
+            asyncio.run(use_everything())
+            waiting[0].cancel()
+
+            async def own() -> None:
+                assert (await waits_for_data(reading)).cancel()
+                while offloop.stats()["in_flight"]:
+                    await asyncio.sleep(0)
+
+            asyncio.run(own())
+            os._exit(0)
+
+        child(work)
+        os.close(writing)
+        empty = offloop.compute_sha256(b"")
+        assert await asyncio.gather(*waiting) == [empty] * 3
+
+    asyncio.run(main())
 
 
 def hash_in_process(data: bytes) -> str:
