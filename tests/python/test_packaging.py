@@ -22,7 +22,7 @@ def modules() -> list[Path]:
     return sorted(INSTALLED.glob("_*.so"))
 
 
-@pytest.mark.parametrize("name", ["_core", "_ext"])
+@pytest.mark.parametrize("name", ["_core", "_ext", "_image"])
 def test_a_stable_abi_module_uses_nothing_beyond_the_stable_abi(name: str) -> None:
     (module,) = INSTALLED.glob(f"{name}*.so")
     if not module.name.endswith(".abi3.so"):
@@ -34,9 +34,9 @@ def test_a_stable_abi_module_uses_nothing_beyond_the_stable_abi(name: str) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_both_modules_are_of_one_kind() -> None:
+def test_all_modules_are_of_one_kind() -> None:
     suffixes = {module.name.split(".", 1)[1] for module in modules()}
-    assert len(modules()) == 2
+    assert len(modules()) == 3
     assert len(suffixes) == 1, suffixes
 
 

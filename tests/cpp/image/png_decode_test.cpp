@@ -90,7 +90,10 @@ TEST(PngDecode, TruncatedIsAnErrorOrThePictureAndBestEffortWhenAsked) {
     const WrittenPng png = write_png(kind, 60, 40);
     int pictures = 0;
     int partial = 0;
-    for (std::size_t size = 0; size < png.file.size(); ++size) {
+    // Everywhere about its ends, every third byte between them.
+    const auto dense = [&](std::size_t size) { return size < 60 || size + 60 > png.file.size(); };
+    int cuts = 0;
+    for (std::size_t size = 0; size < png.file.size(); size += dense(size) ? 1 : 3, ++cuts) {
       const Bytes cut(png.file.begin(), png.file.begin() + static_cast<std::ptrdiff_t>(size));
       const Attempt strict = attempt(open_png, cut);
       if (strict.ok()) {
@@ -111,7 +114,7 @@ TEST(PngDecode, TruncatedIsAnErrorOrThePictureAndBestEffortWhenAsked) {
           << describe(kind) << size;
     }
     EXPECT_GT(pictures, 0);
-    EXPECT_GT(partial, static_cast<int>(png.file.size() / 2)) << describe(kind);
+    EXPECT_GT(partial, cuts / 2) << describe(kind);
   }
 }
 
