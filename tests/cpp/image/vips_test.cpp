@@ -25,6 +25,7 @@ namespace offloop::image {
 namespace {
 
 using offloop::testing::attempt;
+using offloop::testing::make_pattern;
 using offloop::testing::make_picture;
 using offloop::testing::psnr;
 using offloop::testing::same_rows;
@@ -466,7 +467,7 @@ TEST_F(Vips, TruncatedIsAnErrorUnlessBestEffortIsAskedFor) {
 }
 
 TEST_F(Vips, AStopAndADeadlineEndIt) {
-  const Bytes png = png_of(Model::kRgb, 1200, 900);
+  const Bytes png = png_of(make_pattern(Model::kRgb, 1200, 900));
   runtime::Work work;
   work.request_stop();
   EXPECT_EQ(vips_process(png, to(Format::kTiff), Stop(&work)).error().code, ErrorCode::kStopped);
