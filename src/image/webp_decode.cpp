@@ -21,7 +21,7 @@ namespace {
 /// How much of the way libwebp's averaging may go; the rest is for our resampler. At 4 nothing of it is to be seen.
 constexpr double kLeftForResampler = 4;
 /// Pixels decoded between two looks at the stop, as far as bytes tell.
-constexpr std::size_t kPiecePixels = 1U << 19;
+constexpr std::size_t kPiecePixels = 1U << 17;
 
 struct IncrementalFree {
   void operator()(WebPIDecoder* p) const noexcept { WebPIDelete(p); }

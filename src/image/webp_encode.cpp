@@ -1,6 +1,8 @@
 #include <webp/encode.h>
 #include <webp/mux.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -72,12 +74,60 @@ Plane widened(const Plane& grey) {
   return out;
 }
 
-void import_interleaved(const Plane& plane, WebPPicture& picture) {
-  if (plane.channels <= 2) return import_interleaved(widened(plane), picture);
+void import_rows(const Plane& plane, int top, WebPPicture& picture) {
   const auto stride = static_cast<int>(plane.stride);
-  const int done = plane.channels == 4 ? WebPPictureImportRGBA(&picture, plane.bytes.data(), stride)
-                                       : WebPPictureImportRGB(&picture, plane.bytes.data(), stride);
+  const int done = plane.channels == 4 ? WebPPictureImportRGBA(&picture, plane.row(top), stride)
+                                       : WebPPictureImportRGB(&picture, plane.row(top), stride);
   if (done == 0) throw std::bad_alloc();
+}
+
+void copy_rows(const std::uint8_t* from, int from_stride, std::uint8_t* to, int to_stride, int width,
+               int rows) noexcept {
+  for (int y = 0; y < rows; ++y) {
+    std::memcpy(to + std::ptrdiff_t{y} * to_stride, from + std::ptrdiff_t{y} * from_stride,
+                static_cast<std::size_t>(width));
+  }
+}
+
+/// libwebp makes its planes of the whole picture at once, and would not see a stop for a second. Strip by strip it
+/// makes the same.
+ErrorCode import_in_strips(const Plane& plane, WebPPicture& picture, const Stop& stop) {
+  constexpr int kStripPixels = 1 << 18;
+  const bool alpha = plane.channels == 4;
+  picture.colorspace = alpha ? WEBP_YUV420A : WEBP_YUV420;
+  if (WebPPictureAlloc(&picture) == 0) throw std::bad_alloc();
+  const int rows = std::max(2, kStripPixels / plane.width / 2 * 2);  // chroma is made of pairs
+  for (int top = 0; top < plane.height; top += rows) {
+    if (const ErrorCode code = stop.requested(); code != ErrorCode::kOk) return code;
+    WebPPicture strip;
+    if (WebPPictureInit(&strip) == 0) throw std::bad_alloc();
+    const std::unique_ptr<WebPPicture, PictureFree> owned(&strip);
+    strip.width = plane.width;
+    strip.height = std::min(rows, plane.height - top);
+    import_rows(plane, top, strip);
+    const std::ptrdiff_t luma = std::ptrdiff_t{top} * picture.y_stride;
+    const std::ptrdiff_t chroma = std::ptrdiff_t{top / 2} * picture.uv_stride;
+    const int half_width = (strip.width + 1) / 2;
+    const int half_height = (strip.height + 1) / 2;
+    copy_rows(strip.y, strip.y_stride, picture.y + luma, picture.y_stride, strip.width, strip.height);
+    copy_rows(strip.u, strip.uv_stride, picture.u + chroma, picture.uv_stride, half_width, half_height);
+    copy_rows(strip.v, strip.uv_stride, picture.v + chroma, picture.uv_stride, half_width, half_height);
+    if (!alpha) continue;
+    std::uint8_t* to = picture.a + std::ptrdiff_t{top} * picture.a_stride;
+    if (strip.a != nullptr) {
+      copy_rows(strip.a, strip.a_stride, to, picture.a_stride, strip.width, strip.height);
+    } else {  // nothing of it is transparent
+      std::memset(to, 255, static_cast<std::size_t>(picture.a_stride) * static_cast<std::size_t>(strip.height));
+    }
+  }
+  return ErrorCode::kOk;
+}
+
+ErrorCode import_interleaved(const Plane& plane, WebPPicture& picture, const Stop& stop) {
+  if (plane.channels <= 2) return import_interleaved(widened(plane), picture, stop);
+  if (picture.use_argb == 0) return import_in_strips(plane, picture, stop);
+  import_rows(plane, 0, picture);
+  return ErrorCode::kOk;
 }
 
 Result<Unit> check(const Pixels& pixels) {
@@ -159,8 +209,8 @@ Result<Bytes> encode_webp(const Pixels& pixels, const Output& output, const Meta
   picture.user_data = &session;
   if (pixels.model == Model::kYcc) {
     import_ycc(pixels, picture);
-  } else {
-    import_interleaved(pixels.planes[0], picture);
+  } else if (const ErrorCode code = import_interleaved(pixels.planes[0], picture, stop); code != ErrorCode::kOk) {
+    return stop_error(code);
   }
   if (WebPEncode(&config, &picture) == 0) return encoding_error(picture, session.stopped);
   return with_metadata(std::move(session.out), metadata);

@@ -101,6 +101,21 @@ inline image::Pixels make_picture(image::Model model, int width, int height, uns
   return picture;
 }
 
+/// A large picture, made quickly.
+inline image::Pixels make_pattern(image::Model model, int width, int height) {
+  image::Pixels picture;
+  picture.model = model;
+  picture.width = width;
+  picture.height = height;
+  image::Plane plane(width, height, image::channels_of(model));
+  for (int y = 0; y < height; ++y) {
+    std::uint8_t* row = plane.row(y);
+    for (int i = 0; i < width * plane.channels; ++i) row[i] = static_cast<std::uint8_t>((i * 7 + y * (i >> 5)) >> 2);
+  }
+  picture.planes.push_back(std::move(plane));
+  return picture;
+}
+
 inline bool same_rows(const image::Plane& a, const image::Plane& b) {
   if (a.width != b.width || a.height != b.height || a.channels != b.channels) return false;
   for (int y = 0; y < a.height; ++y) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "image/decoder.h"
+#include "image/encoder.h"
 #include "offloop/runtime/clock.h"
 #include "offloop/runtime/work.h"
 #include "support/codecs.h"
@@ -15,7 +16,9 @@ namespace {
 using offloop::testing::attempt;
 using offloop::testing::Attempt;
 using offloop::testing::Bytes;
+using offloop::testing::make_pattern;
 using offloop::testing::PngKind;
+using offloop::testing::same_rows;
 using offloop::testing::with_chunk;
 using offloop::testing::with_damage;
 using offloop::testing::write_png;
@@ -77,10 +80,18 @@ TEST(PngDecode, EveryColourTypeAndDepthIsExact) {
 
 TEST(PngDecode, PicturesThatAreInflatedPieceByPieceAreExactToo) {
   // More than the 16 MiB that are inflated in one go.
-  const WrittenPng png = write_png({PNG_COLOR_TYPE_RGB_ALPHA, 8, false, false}, 2600, 1640);
-  const Attempt got = attempt(open_png, png.file);
+  const Pixels picture = make_pattern(Model::kRgba, 2600, 1640);
+  Output output;
+  output.compression = 1;
+  const Bytes file = std::move(encode_png(picture, output, {}, {})).value();
+  const Attempt got = attempt(open_png, file);
   ASSERT_TRUE(got.ok()) << got.error.message;
-  EXPECT_EQ(packed_rows(got.pixels.planes[0]), png.expected);
+  EXPECT_TRUE(same_rows(got.pixels.planes[0], picture.planes[0]));
+  // A byte of its pixels is another: seen by the checksum at the latest.
+  Bytes damaged = file;
+  damaged[file.size() / 2] ^= 16;
+  EXPECT_EQ(attempt(open_png, damaged).error.code, ErrorCode::kImage);
+  EXPECT_TRUE(attempt(open_png, damaged, forgiving()).ok());
 }
 
 TEST(PngDecode, TruncatedIsAnErrorOrThePictureAndBestEffortWhenAsked) {
@@ -90,10 +101,7 @@ TEST(PngDecode, TruncatedIsAnErrorOrThePictureAndBestEffortWhenAsked) {
     const WrittenPng png = write_png(kind, 60, 40);
     int pictures = 0;
     int partial = 0;
-    // Everywhere about its ends, every third byte between them.
-    const auto dense = [&](std::size_t size) { return size < 60 || size + 60 > png.file.size(); };
-    int cuts = 0;
-    for (std::size_t size = 0; size < png.file.size(); size += dense(size) ? 1 : 3, ++cuts) {
+    for (std::size_t size = 0; size < png.file.size(); size += size + 100 < png.file.size() ? 7 : 1) {
       const Bytes cut(png.file.begin(), png.file.begin() + static_cast<std::ptrdiff_t>(size));
       const Attempt strict = attempt(open_png, cut);
       if (strict.ok()) {
@@ -114,7 +122,7 @@ TEST(PngDecode, TruncatedIsAnErrorOrThePictureAndBestEffortWhenAsked) {
           << describe(kind) << size;
     }
     EXPECT_GT(pictures, 0);
-    EXPECT_GT(partial, cuts / 2) << describe(kind);
+    EXPECT_GT(partial, static_cast<int>(png.file.size() / 14)) << describe(kind);
   }
 }
 
@@ -122,7 +130,7 @@ TEST(PngDecode, DamageIsAResult) {
   const std::vector<PngKind> kinds = every_kind();
   int errors = 0;
   int pictures = 0;
-  for (unsigned seed = 0; seed < 3000; ++seed) {
+  for (unsigned seed = 0; seed < 1500; ++seed) {
     const WrittenPng png = write_png(kinds[seed % kinds.size()], 40, 30, seed);
     const Bytes damaged = with_damage(png.file, seed);
     const Attempt strict = attempt(open_png, damaged, {}, {}, 1'000'000);
@@ -133,7 +141,7 @@ TEST(PngDecode, DamageIsAResult) {
     const Attempt lenient = attempt(open_png, damaged, forgiving(), {}, 1'000'000);
     EXPECT_TRUE(lenient.ok() || !strict.ok()) << "strict takes what best effort refuses, seed " << seed;
   }
-  EXPECT_GT(errors, 2500);  // the rest lost nothing that shows
+  EXPECT_GT(errors, 1200);  // the rest lost nothing that shows
 }
 
 TEST(PngDecode, AWrongChecksumOfThePixelsIsAnErrorOnlyWhenStrict) {
@@ -178,7 +186,7 @@ class StoppingSink final : public RowSink {
 
 TEST(PngDecode, AStopIsSeenBetweenRows) {
   for (const int depth : {8, 16}) {
-    const WrittenPng png = write_png({PNG_COLOR_TYPE_RGB_ALPHA, depth, false, false}, 2200, 300);
+    const WrittenPng png = write_png({PNG_COLOR_TYPE_RGB_ALPHA, depth, false, false}, 2200, 90);
     auto decoder = std::move(open_png(png.file, {})).value();
     ASSERT_TRUE(decoder->prepare({}).ok());
     runtime::Work work;

@@ -11,6 +11,7 @@ namespace offloop::image {
 namespace {
 
 using offloop::testing::attempt;
+using offloop::testing::make_pattern;
 using offloop::testing::make_picture;
 using offloop::testing::same_rows;
 
@@ -62,7 +63,7 @@ TEST(PngEncode, EveryModelPlainAndInterlacedIsReadBackExactly) {
 
 TEST(PngEncode, PicturesThatAreCompressedPieceByPieceAreExactToo) {
   for (const bool progressive : {false, true}) {
-    const Pixels picture = make_picture(Model::kRgba, 1700, 1300);  // more than the 8 MiB that are compressed in one go
+    const Pixels picture = make_pattern(Model::kRgba, 1700, 1300);  // more than the 8 MiB that are compressed in one go
     Output output;
     output.progressive = progressive;
     output.compression = 1;
@@ -117,7 +118,7 @@ TEST(PngEncode, KeepsMetadata) {
 
 TEST(PngEncode, AStopAndADeadlineEndIt) {
   for (const auto& [width, height] : {std::pair{20, 20}, {1700, 1300}}) {
-    const Pixels picture = make_picture(Model::kRgba, width, height);
+    const Pixels picture = make_pattern(Model::kRgba, width, height);
     runtime::Work work;
     work.request_stop();
     EXPECT_EQ(encode_png(picture, {}, {}, Stop(&work)).error().code, ErrorCode::kStopped);

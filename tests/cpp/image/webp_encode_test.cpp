@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <webp/encode.h>
 
 #include "image/encoder.h"
 #include "offloop/runtime/clock.h"
@@ -10,6 +11,7 @@ namespace {
 
 using offloop::testing::attempt;
 using offloop::testing::Attempt;
+using offloop::testing::make_pattern;
 using offloop::testing::make_picture;
 using offloop::testing::psnr;
 using offloop::testing::same_rows;
@@ -54,6 +56,28 @@ TEST(WebpEncode, LosslessIsExactAndLossyIsNear) {
   }
 }
 
+TEST(WebpEncode, LargePicturesBecomeWhatLibwebpMakesOfThem) {
+  // Taken in strips here, in one piece there.
+  for (const Model model : {Model::kRgb, Model::kRgba}) {
+    Pixels picture = make_pattern(model, 601, 903);
+    Plane& plane = picture.planes[0];
+    for (int y = 0; model == Model::kRgba && y < plane.height; ++y) {  // the last strip is opaque
+      for (int x = 0; x < plane.width; ++x) plane.row(y)[4 * x + 3] = y < 400 ? 128 : 255;
+    }
+    Output output;
+    output.quality = 70;
+    const auto ours = encode_webp(picture, output, {}, {});
+    ASSERT_TRUE(ours.ok());
+    std::uint8_t* theirs = nullptr;
+    const auto stride = static_cast<int>(plane.stride);
+    const std::size_t size = model == Model::kRgba
+                                 ? WebPEncodeRGBA(plane.bytes.data(), plane.width, plane.height, stride, 70, &theirs)
+                                 : WebPEncodeRGB(plane.bytes.data(), plane.width, plane.height, stride, 70, &theirs);
+    EXPECT_EQ(ours.value(), Bytes(theirs, theirs + size)) << channels_of(model);
+    WebPFree(theirs);
+  }
+}
+
 TEST(WebpEncode, QualityAndEffortAreHeeded) {
   const Pixels picture = make_picture(Model::kRgb, 300, 200);
   const auto size = [&](std::uint8_t quality, std::uint8_t effort) {
@@ -93,7 +117,7 @@ TEST(WebpEncode, PlanesAreTakenAsTheyAre) {
 
 TEST(WebpEncode, TooManyPixelsASideAreAnErrorThatSaysSo) {
   for (const auto& [width, height] : {std::pair{16384, 1}, {1, 16384}}) {
-    const auto refused = encode_webp(make_picture(Model::kRgb, width, height), {}, {}, {});
+    const auto refused = encode_webp(make_pattern(Model::kRgb, width, height), {}, {}, {});
     ASSERT_FALSE(refused.ok());
     EXPECT_EQ(refused.error().code, ErrorCode::kImage);
     EXPECT_NE(refused.error().message.find("16383"), std::string::npos);
@@ -112,7 +136,7 @@ TEST(WebpEncode, AStopAndADeadlineEndIt) {
 
 TEST(WebpEncode, ADeadlineEndsItInTheMiddle) {
   // Lossless with the greatest effort takes seconds; the deadline is far behind the start and far before the end.
-  const Pixels picture = make_picture(Model::kRgb, 1500, 1500);
+  const Pixels picture = make_pattern(Model::kRgb, 1500, 1500);
   Output output;
   output.lossless = true;
   output.effort = 6;
