@@ -21,6 +21,10 @@ install(TARGETS ${offloop_libraries} EXPORT offloopTargets
 if(TARGET offloop_vips)   # nobody links to it: liboffloop_image loads it
   install(TARGETS offloop_vips LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp NAMELINK_SKIP)
 endif()
+# Found by the library beside itself.
+if(TARGET offloop_decoder)
+  install(TARGETS offloop_decoder RUNTIME DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp)
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/offloop DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT cpp
   FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 install(EXPORT offloopTargets NAMESPACE offloop:: DESTINATION ${offloop_cmake_dir} COMPONENT cpp)
@@ -39,6 +43,10 @@ if(OFFLOOP_PYTHON)
   endif()
   set_target_properties(${offloop_shipped} PROPERTIES VERSION 0)
   install(TARGETS ${offloop_shipped} LIBRARY DESTINATION offloop COMPONENT python NAMELINK_SKIP)
+
+  if(TARGET offloop_decoder)
+    install(TARGETS offloop_decoder RUNTIME DESTINATION offloop COMPONENT python)
+  endif()
 
   # An interpreter with libraries of its own (conda's, tools/python-from-debian's) finds them by its RPATH. What we load
   # must follow that path too: with a RUNPATH instead, `import offloop` would bring in the system's OpenSSL, and the
