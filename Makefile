@@ -180,7 +180,7 @@ test-python: build
 # that make none in their own process.
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \
-	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch bench_command \
+	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch cli_image bench_command \
   bench_guard bench_pages bench_runner bench_statistics)))'
 
 # The bridge and the packaging on the oldest and the newest CPython found, from the wheels that would be shipped.

@@ -11,6 +11,7 @@ Limits are judged from the header, before anything is decoded.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._arguments import as_count, as_flag, as_path, as_seconds, as_url
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ._types import Buffer
     from .fetch import Fetcher
 
-__all__ = ["ImageInfo", "Picture", "Pipeline", "configure", "info", "resize", "stats"]
+__all__ = ["ImageInfo", "Picture", "Pipeline", "configure", "detect", "info", "resize", "sheet", "stats"]
 
 Fit = Literal["cover", "contain", "inside", "outside", "fill"]
 Position = Literal["centre", "top", "right top", "right", "right bottom", "bottom", "left bottom", "left", "left top"]
@@ -43,6 +44,7 @@ _MAX_FRAMES = 256
 _MAX_SCANS = 100
 _WHITE = (255, 255, 255)
 _MOST_SIDE = 1_000_000
+_MOST_HEAD = 256
 
 
 def info(
@@ -67,6 +69,17 @@ def info(
     if isinstance(data, (str, os.PathLike)):
         return _image.info_file(os.fsencode(as_path("data", data)), limits)
     return _image.info(data, limits)
+
+
+def detect(head: bytes) -> str | None:
+    """The format of a picture by its first bytes, whatever its name says; None when it is none of ours.
+
+    :param head: the first 256 bytes are enough.
+    :returns: ``"jpeg"``, ``"png"``, ``"webp"``, ``"gif"``, ``"tiff"``, ``"avif"``, ``"heic"`` or None.
+
+    Runs at once, on the calling thread. That the rest is sound is for :func:`info` and decoding to find out.
+    """
+    return _image.detect(bytes(head[:_MOST_HEAD]))
 
 
 def resize(
@@ -333,6 +346,41 @@ class Pipeline:
         copy = object.__new__(type(self))
         copy._recipe = _image.Recipe(self._recipe)
         return copy
+
+
+def sheet(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    cell: int = 128,
+    columns: int | None = None,
+    background: Color = _WHITE,
+    save: str | os.PathLike[str] | None = None,
+    max_pixels: int = _MAX_PIXELS,
+) -> Operation[Picture]:
+    """Puts pictures on one page, in reading order, each within a square: something to look at.
+
+    :param paths: regular files.
+    :param cell: pixels of a square's side; smaller pictures stay as they are.
+    :param columns: None for about as many as rows.
+    :param background: between pictures, and under transparent ones.
+    :param save: as for :meth:`Pipeline.run`.
+    :param max_pixels: of each picture.
+    :returns: an operation that yields a :class:`Picture`, a PNG. Cancelled, it stops before the next picture.
+    :raises ValueError: at once, for no paths.
+    :raises ImageLimitError: from the operation, for a page of more than 50 million pixels.
+    :raises ImageError: from the operation, with the path: the first picture that cannot be read ends it.
+    :raises OSError: from the operation, with the path.
+    """
+    if isinstance(paths, (str, bytes)) or not isinstance(paths, Iterable):
+        raise TypeError(f"paths must be an iterable of paths, not {type(paths).__name__}")
+    names = [os.fsencode(as_path("path", path)) for path in paths]
+    if not names:
+        raise ValueError("expected at least one path, got none")
+    side = as_count("cell", cell, 1, _MOST_SIDE)
+    across = 0 if columns is None else as_count("columns", columns, 1, _MOST_SIDE)
+    save_to = b"" if save is None else os.fsencode(as_path("save", save))
+    limits = _limits(max_pixels, _MAX_BYTES, _MAX_FRAMES, _MAX_SCANS)
+    return _image.sheet(names, side, across, _color(background), save_to, limits)
 
 
 def configure(*, max_pixels_in_flight: int) -> None:

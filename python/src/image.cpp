@@ -244,7 +244,7 @@ NB_MODULE(_image, m) {
         return checked(start_picture(data.ptr(), request_of(recipe, hash, save_to, timeout), bytes_only,
                                      bytes_only ? "resize" : "picture"));
       },
-      "data"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
+      "data"_a.none(), "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
   m.def(
       "start_file",
       [](const nb::bytes& path, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout, bool bytes_only) {
@@ -261,9 +261,33 @@ NB_MODULE(_image, m) {
                                          bytes_only ? "resize" : "picture"));
       },
       "fetcher"_a, "url"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
-  m.def("info", [](nb::object data, const im::Limits& limits) { return checked(start_info(data.ptr(), limits)); });
+  m.def(
+      "info", [](nb::object data, const im::Limits& limits) { return checked(start_info(data.ptr(), limits)); },
+      "data"_a.none(), "limits"_a);  // None, too, is told apart by its type there
   m.def("info_file", [](const nb::bytes& path, const im::Limits& limits) {
     return checked(start_info_file(std::string(path.c_str(), path.size()), limits));
+  });
+  m.def(
+      "sheet",
+      [](const nb::list& paths, std::uint32_t cell, std::uint32_t columns, std::array<std::uint8_t, 4> background,
+         const nb::bytes& save_to, const im::Limits& limits) {
+        pipeline::SheetRequest request;
+        for (nb::handle path : paths) {
+          const auto bytes = nb::cast<nb::bytes>(path);
+          request.paths.emplace_back(bytes.c_str(), bytes.size());
+        }
+        request.cell = cell;
+        request.columns = columns;
+        request.background = {background[0], background[1], background[2], background[3]};
+        request.save_to.assign(save_to.c_str(), save_to.size());
+        request.limits = limits;
+        return checked(start_sheet(std::move(request)));
+      },
+      "paths"_a, "cell"_a, "columns"_a, "background"_a, "save_to"_a, "limits"_a);
+  m.def("detect", [](const nb::bytes& head) -> nb::object {
+    const im::Format format = im::detect_format({reinterpret_cast<const std::uint8_t*>(head.c_str()), head.size()});
+    if (format == im::Format::kUnknown) return nb::none();
+    return nb::str(im::format_name(format));
   });
   m.def("set_max_pixels_in_flight", &im::set_max_pixels_in_flight);
   m.def("max_pixels_in_flight", &im::max_pixels_in_flight);

@@ -193,6 +193,42 @@ class InfoCore final : public Core, private runtime::PortItem {
   std::optional<Result<image::ImageInfo>> result_;
 };
 
+/// Stopped between two pictures.
+class SheetCore final : public Core, private runtime::PortItem {
+ public:
+  explicit SheetCore(pipeline::SheetRequest request) : request_(std::move(request)) {
+    deliver = [](runtime::PortItem* item) { core_api()->deliver_core(static_cast<SheetCore*>(item)); };
+  }
+
+  bool start() override {
+    try {
+      operation_.emplace(pipeline::make_sheet(std::move(request_)));
+      operation_->then([this, sink = port->port](Result<pipeline::Picture>& result) noexcept {
+        result_.emplace(std::move(result));
+        sink->accept(this, this);
+      });
+      return true;
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+      return false;
+    }
+  }
+  StopResult stop() noexcept override {
+    operation_->request_stop();
+    return StopResult::kRequested;
+  }
+  PyObject* take_value() override {
+    if (result_->ok()) return g_converters.picture(std::move(result_->value()));
+    set_picture_error(result_->error());
+    return nullptr;
+  }
+
+ private:
+  pipeline::SheetRequest request_;
+  std::optional<Operation<pipeline::Picture>> operation_;
+  std::optional<Result<pipeline::Picture>> result_;
+};
+
 template <class Make>
 PyObject* operation_of(const char* name, Make make) {
   try {
@@ -238,6 +274,10 @@ PyObject* start_info_file(std::string path, image::Limits limits) {
     core->from_file = true;
     return core;
   });
+}
+
+PyObject* start_sheet(pipeline::SheetRequest request) {
+  return operation_of("sheet", [&] { return new SheetCore(std::move(request)); });
 }
 
 }  // namespace offloop::python

@@ -6,6 +6,7 @@
 #include "core_api.h"
 #include "fetch_cores.h"
 #include "offloop/pipeline/image.h"
+#include "offloop/pipeline/image_sheet.h"
 
 namespace offloop::python {
 
@@ -23,5 +24,6 @@ PyObject* start_picture_url(const FetcherHandle& fetcher, std::string url, pipel
                             const char* name);
 PyObject* start_info(PyObject* data, image::Limits limits);
 PyObject* start_info_file(std::string path, image::Limits limits);
+PyObject* start_sheet(pipeline::SheetRequest request);
 
 }  // namespace offloop::python

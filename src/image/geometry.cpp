@@ -7,8 +7,11 @@
 namespace offloop::image {
 namespace {
 
+/// Far above what any limit allows. The ratio of the sides can ask for more than fits an int.
+constexpr int kMostScaled = 1 << 30;
+
 int rounded(double side) noexcept {
-  return std::max(1, static_cast<int>(std::lrint(side)));
+  return static_cast<int>(std::lrint(std::clamp<double>(side, 1, kMostScaled)));
 }
 
 /// How far from the start, of `room` pixels, for the near end, the middle, or the far end.
@@ -145,7 +148,8 @@ class Planner {
     const Fitted fitted = fit_into(stage_.turned(), resize);
     const double pixels = static_cast<double>(fitted.canvas.width) * fitted.canvas.height;
     const double scaled = static_cast<double>(fitted.window.width) * fitted.window.height;
-    if (std::max(pixels, scaled) > static_cast<double>(recipe_.limits.max_output_pixels)) {
+    const bool beyond = std::max(fitted.scaled.width, fitted.scaled.height) >= kMostScaled;
+    if (beyond || std::max(pixels, scaled) > static_cast<double>(recipe_.limits.max_output_pixels)) {
       return Error(ErrorCode::kImageLimit,
                    "the result would have " + std::to_string(fitted.canvas.width) + "x" +
                        std::to_string(fitted.canvas.height) + " pixels, max_output_pixels allows " +

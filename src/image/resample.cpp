@@ -32,6 +32,12 @@ Axis over_boxes(Axis axis, int box) noexcept {
   return axis;
 }
 
+/// How full the last box is.
+double last_of(const Axis& axis, int box) noexcept {
+  const int rest = (axis.high - axis.low) % box;
+  return rest == 0 ? 1 : static_cast<double>(rest) / box;
+}
+
 /// Which source samples have any weight: without boxes a kernel reaches only so far.
 void set_reach(PreparedAxis& prepared, Kernel kernel) noexcept {
   const Axis& axis = prepared.axis;
@@ -56,7 +62,7 @@ Axis moved(Axis axis, int by) noexcept {
 
 PreparedAxis::PreparedAxis(const Axis& a, Kernel kernel) : axis(a), box(box_of(a, kernel)) {
   set_reach(*this, kernel);
-  weights = make_weights(box > 1 ? over_boxes(axis, box) : moved(axis, first), kernel);
+  weights = box > 1 ? make_weights(over_boxes(axis, box), kernel, last_of(axis, box)) : make_weights(moved(axis, first), kernel);
 }
 
 struct PlaneResampler::Impl {

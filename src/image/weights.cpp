@@ -108,13 +108,15 @@ double kernel_support(Kernel kernel) noexcept {
   return 3;
 }
 
-Weights make_weights(const Axis& axis, Kernel kernel) {
+Weights make_weights(const Axis& axis, Kernel kernel, double last) {
   Weights weights;
   weights.spans.reserve(static_cast<std::size_t>(axis.size));
   std::vector<double> exact;
   std::vector<std::int16_t> rounded;
   for (int i = 0; i < axis.size; ++i) {
     int first = weigh(axis, kernel, i, exact);
+    // An area's share of the last sample ends where the picture does.
+    if (kernel != Kernel::kArea && first + static_cast<int>(exact.size()) == axis.high) exact.back() *= last;
     double sum = 0;
     for (const double w : exact) sum += w;
     if (sum <= 0) {  // a window that lies beyond the edge by rounding

@@ -28,7 +28,8 @@ struct Weights {
 /// How far a kernel reaches, in samples of the coarser side.
 double kernel_support(Kernel kernel) noexcept;
 
-/// Samples outside [low, high) count for nothing, and the others for more. Throws std::bad_alloc.
-Weights make_weights(const Axis& axis, Kernel kernel);
+/// Samples outside [low, high) count for nothing, and the others for more; the last one counts `last` times: it may be the mean
+/// of fewer source samples than the others. Throws std::bad_alloc.
+Weights make_weights(const Axis& axis, Kernel kernel, double last = 1);
 
 }  // namespace offloop::image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import difflib
 import re
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ WORDS = {
         r"the origin saw 4 of 4 slow requests abandoned",
     ],
     "hash_a_folder.py": [r"(?m)^[0-9a-f]{64}  .*a\.txt$"],
+    "resize_service.py": [r"(?m)^[0-9a-f]{64}  http://.*/image\.png\?99\n[0-9a-f]{64}  99\.jpg$"],
+    "resize_service_before.py": [r"(?m)^[0-9a-f]{64}  http://.*/image\.png\?99\n[0-9a-f]{64}  99\.jpg$"],
     "hash_payloads.py": [r"1000 payloads, [0-9.]+ GB/s; the first: [0-9a-f]{64}"],
 }
 
@@ -50,8 +53,14 @@ def run(*arguments: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+# What one needs beyond offloop.
+NEEDS = {"resize_service_before.py": ("aiohttp", "PIL")}
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_and_says_what_it_should(path: Path, tmp_path: Path) -> None:
+    for module in NEEDS.get(path.name, ()):
+        pytest.importorskip(module)
     (tmp_path / "a.txt").write_text("a")
     printed = run(path, cwd=tmp_path)
     assert path.name in WORDS, f"say here what {path.name} prints"
@@ -70,6 +79,15 @@ def test_the_page_of_errors_names_every_class_and_no_other() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
     named = {name for name in re.findall(r"`(\w+Error)`", page) if not hasattr(builtins, name)}
     assert named == set(errors.__all__)
+
+
+def test_the_lines_that_change_from_before_to_after_are_those_of_the_files() -> None:
+    before, after = (
+        (ROOT / "examples" / name).read_text() for name in ("resize_service_before.py", "resize_service.py")
+    )
+    changed = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[2:]
+    (shown,) = blocks("diff", (ROOT / "examples" / "README.md").read_text())
+    assert shown.splitlines() == [line for line in changed if not line.startswith("@@")]
 
 
 def test_the_readme_has_examples() -> None:

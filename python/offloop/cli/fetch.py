@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -101,14 +100,16 @@ async def _fetch(plan: _Plan) -> int:
     # Imported here: --help and wrong command lines need none of it.
     from offloop.cli import listing
     from offloop.cli.fetch_output import Output
+    from offloop.cli.interruptible import Interrupted, interruptible
+    from offloop.cli.record import Record
 
     source = listing.from_arguments(plan.urls) if plan.from_path is None else listing.FileListing(plan.from_path)
-    output = Output(as_json=plan.as_json, sums_path=plan.sums_path)
+    output: Output[Record] = Output(as_json=plan.as_json, sums_path=plan.sums_path)
     started = time.monotonic()
     interrupted = False
     try:
-        await _interruptible(_run(plan, aiter(source), output))
-    except _Interrupted:
+        await interruptible(_run(plan, aiter(source), output))
+    except Interrupted:
         interrupted = True
     finally:
         output.close()
@@ -159,34 +160,3 @@ def _exit_code(ok: int, done: int, min_success: float | None) -> int:
     if min_success is not None and done and ok < min_success * done:
         return exit_codes.BELOW_MIN_SUCCESS
     return exit_codes.ALL_OK if ok == done else exit_codes.SOME_FAILED
-
-
-class _Interrupted(Exception):
-    """SIGINT or SIGTERM came and the work was stopped in order."""
-
-
-async def _interruptible(work: Any) -> None:
-    """Run `work`; the first SIGINT or SIGTERM cancels it, a second SIGINT ends the program at once."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(work)
-    came = False
-
-    def stop() -> None:
-        nonlocal came
-        came = True
-        task.cancel()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)  # a second one finds the default again
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not came:
-            raise
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-    if came:
-        raise _Interrupted

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,7 +25,7 @@ _WHOLE_DIGEST_WIDTH = 160
 class ProgressBar:
     """A progress bar on standard error, redrawn by the event loop; nothing where that is no terminal."""
 
-    def __init__(self, tally: Tally, total: int | None, *, enabled: bool) -> None:
+    def __init__(self, tally: Tally[Any], total: int | None, *, enabled: bool) -> None:
         self._tally = tally
         self._total = total
         self._start = time.monotonic()
@@ -68,7 +68,7 @@ class ProgressBar:
         self._timer = asyncio.get_running_loop().call_later(_REFRESH_SECONDS, self._draw)
 
 
-def print_table(tally: Tally) -> None:
+def print_table(tally: Tally[Record]) -> None:
     """Print the first records, and failures from further down, on standard output."""
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -95,15 +95,15 @@ def _cells(record: Record, *, whole_digest: bool) -> list[Text]:
         outcome = Text(record.sha256 if whole_digest else record.sha256[:16] + "...")
     return [
         Text(str(record.index + 1)),
-        Text(_printable(record.url)),
+        Text(printable(record.url)),
         Text("" if record.status is None else str(record.status)),
         Text("" if record.size is None else in_bytes(record.size)),
         Text("" if record.elapsed is None else f"{record.elapsed:.3f} s"),
-        outcome if record.ok else Text(_printable(outcome.plain), style="red"),
+        outcome if record.ok else Text(printable(outcome.plain), style="red"),
     ]
 
 
-def print_summary(tally: Tally, seconds: float, *, interrupted: bool) -> None:
+def print_summary(tally: Tally[Any], seconds: float, *, interrupted: bool) -> None:
     """Print one line of totals, and one for each kind of error, on standard error."""
     rate = tally.done / max(seconds, 1e-9)
     lines = [
@@ -125,6 +125,6 @@ def in_bytes(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _printable(words: str) -> str:
+def printable(words: str) -> str:
     """Replace what could move the cursor or is no text."""
     return "".join(character if character.isprintable() else "?" for character in words)

@@ -18,6 +18,7 @@ from offloop.cli import exit_codes
 COMMANDS = {
     "hash": "offloop.cli.hash",
     "fetch": "offloop.cli.fetch",
+    "image": "offloop.cli.image",
     "doctor": "offloop.cli.doctor",
     "bench": "offloop.bench.command",
 }
@@ -35,17 +36,21 @@ Exit codes of every command:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module only when that command is used."""
+    """A group that imports a command's module only when that command is used: `modules` says by name where it is."""
+
+    def __init__(self, *args: Any, modules: dict[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands."""
-        return list(COMMANDS)
+        return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._modules:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name])
+        module = importlib.import_module(self._modules[cmd_name])
         command: click.Command = module.command
         return command
 
@@ -68,12 +73,17 @@ def version() -> str:
     return str(found)
 
 
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 def group() -> None:
-    """Hash files and fetch URLs with native threads: many at a time, in the formats that sha256sum knows."""
+    """Hash files, fetch URLs and resize pictures with native threads, many at a time."""
 
 
 def run(arguments: Sequence[str] | None) -> int:

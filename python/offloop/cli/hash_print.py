@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from offloop import sums
 from offloop.cli import exit_codes
 from offloop.cli.file_window import HashedFile, hash_in_order, reason, run_interruptible
+from offloop.cli.folders import files_below
 from offloop.cli.hash import report
 from offloop.cli.quoting import quote_name
 
@@ -74,38 +75,6 @@ def _files(paths: Sequence[str], recursive: bool) -> Iterator[tuple[str, str | E
     """Yield the files to hash with the names to print; an exception where a folder cannot be read."""
     for path in paths:
         if recursive and path != "-" and os.path.isdir(path):
-            yield from _files_below(path)
+            yield from files_below(path)
         else:
             yield path, path
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, str | Exception]]:
-    """Yield regular files (links to files too, links to folders not) below `folder`, sorted by the bytes of the name.
-
-    Keeps its own stack: folders may be nested deeper than Python's calls.
-    """
-    stack: list[tuple[str, bool]] = [(folder, True)]
-    while stack:
-        path, is_folder = stack.pop()
-        if not is_folder:
-            yield path, path
-            continue
-        try:
-            with os.scandir(path) as entries:
-                found = sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True)
-        except OSError as error:
-            yield path, error
-            continue
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                stack.append((entry.path, True))
-            elif _is_file_or_broken(entry):
-                stack.append((entry.path, False))
-
-
-def _is_file_or_broken(entry: os.DirEntry[str]) -> bool:
-    """Say yes to files, and to dangling links: those are reported rather than passed over. No to pipes and devices."""
-    try:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-    except OSError:
-        return True

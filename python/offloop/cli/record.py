@@ -72,6 +72,10 @@ class Record:
         """The same result for another entry with the same URL."""
         return self if index == self.index else replace(self, index=index)
 
+    def sums(self) -> list[tuple[str, str]]:
+        """The digest and the name it belongs to, where there is one."""
+        return [] if self.sha256 is None else [(self.sha256, self.url)]
+
     def to_json(self) -> bytes:
         """One line of JSON; what does not apply is left out."""
         fields: dict[str, object] = {"index": self.index, "url": self.url, "ok": self.ok}

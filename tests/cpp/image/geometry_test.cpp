@@ -198,5 +198,13 @@ TEST(Plan, TheResultHasALimit) {
   EXPECT_EQ(make_plan({10, 10}, 1, recipe).error().code, ErrorCode::kImageLimit);
 }
 
+TEST(Plan, ARatioThatAsksForMoreThanAnIntIsALimitToo) {
+  Recipe recipe;
+  recipe.steps = {box(1'000'000, 1'000'000, Fit::kCover)};
+  EXPECT_EQ(make_plan({1, 3000}, 1, recipe).error().code, ErrorCode::kImageLimit);
+  recipe.steps = {box(40'000, 1, Fit::kCover)};  // the window is small, what it is cut from is not
+  EXPECT_EQ(make_plan({1, 65'535}, 1, recipe).error().code, ErrorCode::kImageLimit);
+}
+
 }  // namespace
 }  // namespace offloop::image

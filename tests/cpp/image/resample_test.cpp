@@ -171,6 +171,20 @@ TEST(PlaneResampler, BoxesFirstIsCloseToTheTextbook) {
     for (int u = 0; u < 25; ++u) ASSERT_NEAR(out.row(v)[u], expected[static_cast<std::size_t>(v * 25 + u)], 2.5);
 }
 
+TEST(PlaneResampler, ALastBoxThatIsNotFullCountsForLess) {
+  for (const int count : {17, 33, 100, 233}) {  // boxes of 4 and more, the last one of 1 to 3
+    for (const Kernel kernel : {Kernel::kArea, Kernel::kLinear, Kernel::kCubic, Kernel::kLanczos3}) {
+      const auto seen = [&](int position) {  // of one bright pixel in the result's nearest
+        Plane in(count, 1, 1);
+        in.row(0)[position] = 255;
+        const Plane out = resampled(in, whole(count, count / 17), whole(1, 1), kernel);
+        return static_cast<int>(position == 0 ? out.row(0)[0] : out.row(0)[out.width - 1]);
+      };
+      EXPECT_NEAR(seen(0), seen(count - 1), 4) << count;
+    }
+  }
+}
+
 TEST(PlaneResampler, AreaAveragesWholeNumbersExactly) {
   const Plane in = noise(24, 24, 1, 5);
   const Plane out = resampled(in, whole(24, 8), whole(24, 8), Kernel::kArea);
