@@ -9,6 +9,7 @@
 #include "offloop/runtime/histogram.h"
 #include "offloop/runtime/pool.h"
 #include "port_stats.h"
+#include "trace.h"
 
 namespace offloop::python {
 namespace {
@@ -398,7 +399,7 @@ LoopPort* running_port() {
   return lp;
 }
 
-bool start_or_park(Core* core) {
+static bool start_or_park_now(Core* core) {
   const runtime::PoolOptions options = runtime::Pool::options();
   LoopPort* lp = core->port;
   if (lp->parked_first == nullptr && slot_free(lp, options)) {
@@ -420,6 +421,10 @@ bool start_or_park(Core* core) {
   lp->parked_last = core;
   bump(g_stats.parked);
   return true;
+}
+
+bool start_or_park(Core* core) {
+  return tracing() ? traced_start(core, start_or_park_now) : start_or_park_now(core);
 }
 
 bool saturated(const LoopPort* lp) noexcept {
