@@ -6,6 +6,7 @@ Importing this package starts no thread and loads neither libcurl nor any image 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -111,3 +112,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+if "OFFLOOP_PROFILE" in os.environ:  # by `offloop profile`: this process is watched
+    importlib.import_module("offloop.profiling.child").start()

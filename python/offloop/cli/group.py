@@ -20,6 +20,7 @@ COMMANDS = {
     "fetch": "offloop.cli.fetch",
     "doctor": "offloop.cli.doctor",
     "bench": "offloop.bench.command",
+    "profile": "offloop.cli.profile",
 }
 
 EXIT_CODES = """\b
