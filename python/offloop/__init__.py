@@ -6,6 +6,7 @@ Importing this package starts no thread and loads neither libcurl nor any image 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -43,6 +44,7 @@ from .hashing import batch_hash, compute_sha256, sha256, sha256_many
 
 if TYPE_CHECKING:
     from . import fetch, hashing, image
+    from ._trace import trace
     from ._version import __version__
     from .fetch import Fetcher, fetch_and_hash_urls, fetch_url
 
@@ -83,12 +85,14 @@ __all__ = [
     "sha256",
     "sha256_many",
     "stats",
+    "trace",
 ]
 
 # Loaded on first use: libcurl brings some thirty libraries along, the package's metadata take as long as all the rest.
 _LAZY = {
     "fetch": (".fetch", None),
     "image": (".image", None),
+    "trace": ("._trace", "trace"),
     "Fetcher": (".fetch", "Fetcher"),
     "fetch_url": (".fetch", "fetch_url"),
     "fetch_and_hash_urls": (".fetch", "fetch_and_hash_urls"),
@@ -108,3 +112,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+if "OFFLOOP_PROFILE" in os.environ:  # by `offloop profile`: this process is watched
+    importlib.import_module("offloop.profiling.child").start()

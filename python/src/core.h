@@ -25,6 +25,12 @@ enum class StopResult : std::uint8_t {
   kTooLate     ///< published: the result stands
 };
 
+struct CoreRun {
+  std::int64_t submitted_ns = 0;  ///< taken by the pool
+  std::int64_t started_ns = 0;
+  unsigned worker = 0;
+};
+
 /// The native half of one operation: malloc'd, outside the garbage collector's sight, as its buffer must be.
 class Core {
  public:
@@ -47,12 +53,16 @@ class Core {
   virtual bool run_here() { return false; }
   /// When it ended on the native side; 0 when it does not say.
   [[nodiscard]] virtual std::int64_t ended_ns() const noexcept { return 0; }
+  /// When it began to run, and which worker ran it (see Work::worker); zeros when it does not say. Asked after it came
+  /// back, for the trace.
+  [[nodiscard]] virtual CoreRun run() const noexcept { return {}; }
 
   Shared<PyOperation*> owner{nullptr};  ///< null once the Python object is gone or cancelled; see alive_owner()
   LoopPort* port = nullptr;             ///< set before start()
   Core* park_next = nullptr;
-  Shared<bool> has_slot{false};  ///< counts towards max_pending
-  Shared<bool> parked{false};    ///< waits for a slot, or waited and never started
+  Shared<bool> has_slot{false};     ///< counts towards max_pending
+  Shared<bool> parked{false};       ///< waits for a slot, or waited and never started
+  Shared<std::uint32_t> traced{0};  ///< its number in the trace, see trace.h; 0: it is not in one
 #ifdef Py_GIL_DISABLED
   Mutex owner_mutex;          ///< around what reads `owner` to take a reference, and what sets it to null
   std::atomic<int> users{1};  ///< the operation that names it, and from start() on the native side

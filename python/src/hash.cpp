@@ -15,6 +15,7 @@
 #include "offloop/runtime/clock.h"
 #include "offloop/runtime/pool.h"
 #include "port_stats.h"
+#include "trace.h"
 
 namespace offloop::python {
 namespace {
@@ -147,6 +148,9 @@ class MessageCore final : public Core {
   }
 
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return work_ == nullptr ? 0 : work_->ended_ns; }
+  [[nodiscard]] CoreRun run() const noexcept override {
+    return work_ == nullptr ? CoreRun{} : CoreRun{work_->submitted_ns, work_->started_ns, work_->worker};
+  }
 
  private:
   const Algorithm& algorithm_;
@@ -225,8 +229,10 @@ PyObject* message_operation(PyObject* data, const Algorithm& algorithm, Form for
     PyBytes_AsStringAndSize(data, &bytes, &size);
     if (run_inline(lp, static_cast<std::size_t>(size))) {
       bump(port_stats().inlined);
+      const std::int64_t began = tracing() ? runtime::now_ns() : 0;
       const Digest digest =
           hash::sha256_now({reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size)});
+      if (began != 0) trace_inline(lp, name, began);
       return new_done_operation(lp, digest_object(digest, form), name);
     }
   }

@@ -8,6 +8,7 @@
 #include "offloop/hash/cpu.h"
 #include "runtime.h"
 #include "testing.h"
+#include "trace.h"
 
 namespace offloop::python {
 namespace {
@@ -46,6 +47,10 @@ PyMethodDef g_methods[] = {
     {"configure", py_configure, METH_VARARGS, "configure(threads, max_pending, when_full): see offloop.configure."},
     {"configuration", py_configuration, METH_NOARGS, "The settings in force."},
     {"stats", py_stats, METH_NOARGS, "See offloop.stats."},
+    {"trace_start", py_trace_start, METH_VARARGS, "trace_start(capacity, sample): see offloop.trace."},
+    {"trace_stop", py_trace_stop, METH_O, "trace_stop(handle): nothing more is recorded."},
+    {"trace_read", py_trace_read, METH_O,
+     "trace_read(handle): (records, seen, dropped, started_ns, now_ns); a record as in offloop/_trace.py."},
     {"counters_enabled", py_counters_enabled, METH_NOARGS, "True in a build that counts what is made and freed."},
     {"live_counts", py_live_counts, METH_NOARGS, "Live objects of each kind; all 0 in a build that does not count."},
     {"build_info", py_build_info, METH_NOARGS, "What was built and what was found on this machine."},

@@ -1,5 +1,6 @@
 // The coroutine's side of an operation: what `await` and tasks step.
 #include "operation.h"
+#include "trace.h"
 
 namespace offloop::python {
 
@@ -68,6 +69,7 @@ static PySendResult send_step(PyObject* self, PyObject** result) {
   }
   if (pending(op)) {
     op->blocking = true;
+    if (tracing()) trace_awaited(op);
     *result = Ref::to(self).release();
     return PYGEN_NEXT;
   }

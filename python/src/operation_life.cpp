@@ -1,7 +1,9 @@
 // How operations are made, how they end, and how those who wait are woken.
+#include "offloop/runtime/clock.h"
 #include "offloop/runtime/pool.h"
 #include "operation.h"
 #include "port_stats.h"
+#include "trace.h"
 
 namespace offloop::python {
 
@@ -151,6 +153,7 @@ void set_value(PyOperation* op, PyObject* value_or_null) {
 
 /// Lets the core go back to where it came from; whoever owned it does not want it any more.
 StopResult abandon(Core* core) noexcept {
+  if (core->traced != 0) trace_cancelled(core->traced);
   if (core->parked) {
     disown(core);  // start_parked() lets go of it
     core->drop_input();
@@ -182,8 +185,10 @@ PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
   if (lp != nullptr) {
     op->loop = Ref::to(lp->loop).release();
     core->port = lp;
+    const std::int64_t began = tracing() ? runtime::now_ns() : 0;
     if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && core->run_here()) {
       bump(port_stats().inlined);
+      if (began != 0) trace_inline(lp, name, began);
       set_value(op, core->take_value());
       let_go(core);
     } else if (!start_or_park(core)) {
@@ -241,7 +246,9 @@ static bool settle(Core* core, PyOperation* op) {
   return true;
 }
 
-void deliver_core(Core* core) {
+template <bool kTraced>
+static void deliver_core_now(Core* core) {
+  [[maybe_unused]] const std::uint32_t number = core->traced;
   const Ref alive = alive_owner(core);
   core_returned(core);
   if (!alive) return let_go(core);
@@ -251,6 +258,7 @@ void deliver_core(Core* core) {
   {
     const Locked lock(alive.get());
     settled = settle(core, op);
+    if constexpr (kTraced) trace_settled(number, op->state);
   }
   let_go(core);  // the buffer is released before anybody is woken
   if (!settled) return;
@@ -260,7 +268,13 @@ void deliver_core(Core* core) {
   wake(op, take_waiters(op), lp->step_soon ? Wake::kSoon : Wake::kInline);
 }
 
+void deliver_core(Core* core) {
+  if (core->traced != 0) return traced_delivery(core, deliver_core_now<true>);
+  deliver_core_now<false>(core);
+}
+
 void fail_core(Core* core, PyOperation* op) {
+  if (core->traced != 0) trace_failed(core->traced);
   const LoopPort* lp = core->port;
   if (op->core != core) {
     PyErr_Clear();  // taking the input ran Python code, which cancelled the operation

@@ -9,6 +9,7 @@
 #include "offloop/runtime/histogram.h"
 #include "offloop/runtime/pool.h"
 #include "port_stats.h"
+#include "trace.h"
 
 namespace offloop::python {
 namespace {
@@ -404,7 +405,7 @@ bool runs_here(PyObject* loop) {
   return running.get() == loop;
 }
 
-bool start_or_park(Core* core) {
+static bool start_or_park_now(Core* core) {
   const runtime::PoolOptions options = runtime::Pool::options();
   LoopPort* lp = core->port;
   if (lp->parked_first == nullptr && slot_free(lp, options)) {
@@ -426,6 +427,10 @@ bool start_or_park(Core* core) {
   lp->parked_last = core;
   bump(g_stats.parked);
   return true;
+}
+
+bool start_or_park(Core* core) {
+  return tracing() ? traced_start(core, start_or_park_now) : start_or_park_now(core);
 }
 
 bool saturated(const LoopPort* lp) noexcept {

@@ -58,6 +58,9 @@ class SpinCore final : public Core, private runtime::TaskWork {
   }
 
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return runtime::Work::ended_ns; }
+  [[nodiscard]] CoreRun run() const noexcept override {
+    return {runtime::Work::submitted_ns, runtime::Work::started_ns, runtime::Work::worker};
+  }
 
  private:
   void run_task() noexcept override {  // [worker, or the loop for when_full="inline"]

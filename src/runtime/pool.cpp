@@ -311,6 +311,7 @@ void Quantum::mark_started(unsigned from) noexcept {
   for (unsigned i = from; i < count; ++i) {
     if (works[i]->started_ns != 0) continue;
     works[i]->started_ns = now;
+    works[i]->worker = static_cast<std::uint8_t>(std::min(worker_.index, 254U) + 1);
     worker_.queue_ns.record(now - works[i]->submitted_ns);
   }
   worker_.lanes.add(count - from);

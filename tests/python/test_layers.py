@@ -34,7 +34,7 @@ LAYERS = set(BELOW)
 
 # In Python: who is on the top line, and what of offloop only the async API may touch.
 TOP = {"cli", "service", "bench"}
-BESIDE = TOP | {"testing"}
+BESIDE = TOP | {"testing", "profiling"}
 
 # The one helper for tests that has a native half, in _core.
 NATIVE_HELPER = ("testing", "spin.py")
@@ -174,8 +174,8 @@ def judge_import(inside: tuple[str, ...], module: tuple[str, ...]) -> str | None
             return f"{here} imports offloop.{'.'.join(module)}: only public names are for users ({hidden} is private)"
         if here in TOP and module[0] in TOP:
             return f"{here} imports offloop.{module[0]}, which stands beside it"
-        if here == "testing" and module[0] in TOP:
-            return f"testing imports offloop.{module[0]}, which is above it"
+        if here not in TOP and module[0] in TOP:
+            return f"{here} imports offloop.{module[0]}, which is above it"
         return None
     if module[0] in BESIDE:
         return f"the async API imports offloop.{module[0]}, which is above it"
@@ -231,6 +231,7 @@ def test_a_bad_include_is_named(tmp_path: Path, path: str, text: str, named: str
         ("cli/main.py", "from .._loop import port", "only public names are for users"),
         ("bench/run.py", "import offloop.service", "stands beside it"),
         ("testing/origin.py", "from offloop import cli", "which is above it"),
+        ("profiling/child.py", "from offloop.cli import main", "which is above it"),
         ("testing/origin.py", "from offloop._core import spin", "only public names are for users"),
         ("fetch.py", "def f(loop): loop.add_reader(1, f)", "only _loop.py knows event loops"),
     ],

@@ -54,6 +54,7 @@ struct Work : PortItem {
   Outcome outcome = Outcome::kNone;  ///< valid once Ended
   std::atomic<Phase> phase{Phase::kIdle};
   std::atomic<bool> stop{false};  ///< asked to stop; a running work looks at it at least every 10 ms
+  std::uint8_t worker = 0;        ///< 1 + the number of the worker of its first quantum, 255 for all further ones
   std::int64_t started_ns = 0;    ///< monotonic, set at the first quantum; 0 when it never ran
 
   Work() = default;

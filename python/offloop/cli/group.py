@@ -21,6 +21,7 @@ COMMANDS = {
     "image": "offloop.cli.image",
     "doctor": "offloop.cli.doctor",
     "bench": "offloop.bench.command",
+    "profile": "offloop.cli.profile",
 }
 
 EXIT_CODES = """\b

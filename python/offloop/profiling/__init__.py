@@ -1,0 +1,1 @@
+"""What ``offloop profile`` is made of: a watcher inside the measured process, py-spy and perf outside, words."""

@@ -1,0 +1,86 @@
+"""py-spy on the Python threads."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from offloop.profiling.tools import Recorder, Unavailable, ended, find, last_line
+
+HZ = 100
+_PATIENCE_S = 3.0  # a process that has just been started is not Python yet
+
+
+class PySpy(Recorder):
+    """Samples the Python threads that run; with ``native`` the frames of extension modules, too."""
+
+    name = "py-spy"
+
+    def __init__(self, folder: Path, native: bool) -> None:
+        self._output = folder / "py-spy.txt"
+        self._native = native
+        self._program = ""
+        self._running: subprocess.Popen[bytes] | None = None
+        self._trying: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self.problem = ""
+
+    def start(self, pid: int) -> None:
+        """Begins in the background: it may take a moment until there is a Python to look at.
+
+        :raises Unavailable: it is not installed.
+        """
+        self._program = find("py-spy") or ""
+        if not self._program:
+            raise Unavailable("py-spy is not installed: pip install 'offloop[profile]'")
+        self._trying = threading.Thread(target=self._try, args=(pid,), name="offloop-py-spy", daemon=True)
+        self._trying.start()
+
+    def _try(self, pid: int) -> None:
+        until = time.monotonic() + _PATIENCE_S
+        while not self._stopped.is_set():
+            what = ["--pid", str(pid), "--subprocesses", "--rate", str(HZ), *(["--native"] if self._native else [])]
+            arguments = ["record", *what, "--format", "raw", "--output", str(self._output)]
+            self._running = subprocess.Popen(
+                [self._program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, process_group=0,
+            )  # fmt: skip
+            error = last_line(self._running.communicate()[1])
+            if self._running.returncode == 0 or self._output.exists():
+                return
+            self.problem = error or "it ended at once"
+            if time.monotonic() > until or "ermission" in error:
+                return
+            self._stopped.wait(0.1)
+
+    def stop(self) -> dict[str, float]:
+        """Seconds by folded stack.
+
+        :raises Unavailable: it saw nothing; with its reason.
+        """
+        self._stopped.set()
+        if self._running is not None and self._running.poll() is None:
+            self._running.send_signal(signal.SIGINT)
+        if self._trying is not None:
+            self._trying.join(20.0)
+        if self._running is not None and self._running.poll() is None:
+            ended(self._running, signal.SIGKILL)
+        text = self._output.read_text(errors="replace") if self._output.exists() else ""
+        self._output.unlink(missing_ok=True)
+        stacks = folded(text)
+        if not stacks and self.problem:
+            raise Unavailable(f"py-spy cannot look into the process: {self.problem}")
+        return {stack: count / HZ for stack, count in stacks.items()}
+
+
+def folded(text: str) -> dict[str, int]:
+    """The stacks of py-spy's raw format: frames, a blank, a number."""
+    stacks: dict[str, int] = {}
+    for line in text.splitlines():
+        stack, _, count = line.rpartition(" ")
+        if stack and count.isdigit():
+            stacks[stack] = stacks.get(stack, 0) + int(count)
+    return stacks
