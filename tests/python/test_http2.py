@@ -98,6 +98,7 @@ async def test_a_cancelled_transfer_leaves_the_others_of_its_connection_alone(ng
 
 async def test_a_timeout_and_a_limit_end_their_own_transfer_only(nginx: NginxOrigin) -> None:
     async with fetcher(nginx) as client:
+        await client.get(nginx.url("/0"))  # the connection is there: nobody's time runs out while it is made
         late = client.get(nginx.url(f"/{LARGE}?rate=1000"), timeout=0.3)
         large = client.get(nginx.url(f"/{LARGE}?rate=200000"), max_body=100_000)
         missing = client.get(nginx.url("/missing"))
