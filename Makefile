@@ -92,7 +92,7 @@ bench: build
 	@$(py) bench/micro/report.py --write
 
 # RESULTS=bench/results keeps the figures there and makes the tables of docs/performance.md and the README from them.
-micro_benches := await_cost await_instructions hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash
+micro_benches := await_cost await_instructions hash_table many_small mixed_sizes lone_and_few kernels_forced files fetch_hash images fetch_resize image_latency
 RESULTS ?=
 bench-micro: build
 	@$(system) bench

@@ -27,7 +27,7 @@ README = ROOT / "README.md"
 CLAIMS = ROOT / "docs" / "claims.md"
 SUITE = RESULTS / "suite.json"
 # What the README shows: the judged figures of these, on asyncio's own loop where there are two.
-SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash")
+SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash", "images", "fetch_resize")
 
 _SUMMARY_PLACE = re.compile(r"(<!-- numbers:begin -->\n).*?(<!-- numbers:end -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

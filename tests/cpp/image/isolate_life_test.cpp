@@ -214,9 +214,8 @@ TEST_F(SharedSet, AForkInTheMidstOfAPictureHarmsNeither) {
 /// Runs body in a child and returns how the descendants ended that it has left behind, which come to us then.
 std::vector<std::string> left_behind(const std::function<int()>& body) {
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  const testing::Child child = testing::fork_child(body);
-  const auto before = children_of(::getpid());  // decoders of this process, and the child
-  (void)child.wait();
+  const auto before = children_of(::getpid());  // decoders of this process: the child may be gone before we look again
+  (void)testing::fork_child(body).wait();
   std::vector<std::string> ends;
   for (const auto& [pid, state] : children_of(::getpid())) {
     bool known = false;
