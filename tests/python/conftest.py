@@ -224,7 +224,7 @@ def settled(before: dict[str, int], seconds: float = 5.0) -> dict[str, str]:
 def native_objects_balance(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test after which native objects are alive that were not before."""
     before = live_counts()
-    if before is not None and request.path.name.startswith(("test_fetch", "test_bad_origin")):
+    if before is not None and request.path.name.startswith(("test_fetch", "test_bad_origin", "test_image")):
         # The process's own fetcher keeps its connections and its thread.
         before = {kind: count for kind, count in before.items() if kind not in ("descriptors", "native threads")}
     yield

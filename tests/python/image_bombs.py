@@ -8,8 +8,7 @@ import zipfile
 import zlib
 from functools import cache
 
-import numpy as np
-from image_helpers import PNG_SIGNATURE, PIL_Image, encoded, natural, png_chunk
+from image_helpers import PNG_SIGNATURE, PIL_Image, encoded, natural, np, png_chunk
 
 # ---- dimensions that lie -------------------------------------------------------------------------------------------
 

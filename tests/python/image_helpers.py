@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import struct
 import zlib
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from offloop import image
 
+# Where an interpreter is too new to have them, the tests of pictures are skipped.
+np = pytest.importorskip("numpy")
 PIL_Image = pytest.importorskip("PIL.Image")
 PIL_Cms = pytest.importorskip("PIL.ImageCms")
 
-Array = npt.NDArray[Any]
+Array = Any  # numpy.ndarray
 
 # ---- pictures ------------------------------------------------------------------------------------------------------
 
@@ -152,6 +153,7 @@ def decoded(data: bytes) -> Array:
         return np.asarray(opened.convert("RGB"))
 
 
+@functools.cache
 def vips_works() -> bool:
     """Whether the core finds libvips."""
     try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
-from image_helpers import Array, PIL_Cms, PIL_Image
+from image_helpers import Array, PIL_Cms, PIL_Image, np
 
 try:
     import pyvips

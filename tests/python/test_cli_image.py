@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from image_helpers import decoded, encoded, natural, oriented, with_alpha
+from image_helpers import decoded, encoded, natural, np, oriented, with_alpha
 from picture_server import PictureServer
 
 from offloop.cli import main

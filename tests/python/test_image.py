@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fetch_helpers import abandoned, in_progress, quiet
-from image_helpers import assert_alike, decoded, encoded, natural, oriented, png_of_rows, with_alpha
+from image_helpers import assert_alike, decoded, encoded, natural, np, oriented, png_of_rows, with_alpha
 from picture_server import PictureServer
 
 import offloop

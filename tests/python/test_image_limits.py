@@ -19,7 +19,14 @@ from offloop import image
 
 PROGRAMS = Path(__file__).parent / "programs"
 MB = 1000_000
-needs_vips = pytest.mark.skipif(not vips_works(), reason="libvips is not there")
+needs_vips = pytest.mark.usefixtures("vips")
+
+
+@pytest.fixture(scope="module")
+def vips() -> None:
+    """Not asked when tests are collected: it loads libvips, which other tests should not find loaded."""
+    if not vips_works():
+        pytest.skip("libvips is not there")
 
 
 def info(data: bytes, **limits: Any) -> image.ImageInfo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from image_helpers import (
     ADOBE_LIKE,
@@ -23,6 +22,7 @@ from image_helpers import (
     encoded,
     made,
     natural,
+    np,
     oriented,
     png_of_rows,
     with_alpha,

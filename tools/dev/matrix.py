@@ -22,6 +22,8 @@ import requirements
 from interpreters import VERSIONS, Interpreter, find, probe
 
 ROOT = Path(__file__).resolve().parents[2]
+# What tests do without where an interpreter is too new for a wheel of it.
+OPTIONAL = ("uvloop", "numpy", "aiohttp", "blake3", "matplotlib", "pillow", "pyvips")
 FOLDER = ROOT / "build" / "matrix"
 SECONDS = int(os.environ.get("PYTEST_SECONDS", "1800"))  # a whole row; a hang inside native code ends in SIGABRT
 
@@ -95,7 +97,7 @@ def environment(row: Row) -> Path:
     if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
         python = venv / "bin" / "python"
         pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--prefer-binary")
-        optional = [one for one in wanted if one.startswith(("uvloop", "numpy", "aiohttp", "blake3", "matplotlib"))]
+        optional = [one for one in wanted if one.startswith(OPTIONAL)]
         run(*pip, *(one for one in wanted if one not in optional))
         missing = []
         for one in optional:  # what has no wheel for a new or a free-threaded interpreter is left out, and said
