@@ -215,6 +215,21 @@ def test_the_diagnosis_follows_the_figures(figures: Profile, says: str, attempt:
     assert attempt in finding.attempt
 
 
+@pytest.mark.parametrize(
+    ("call", "attempt"),
+    [
+        ("hashlib.sha256", "offloop.sha256"),
+        ("urllib.request.urlopen", "offloop.fetch_url"),
+        ("threading.Event().wait", "asyncio's own"),
+        ("Path(name).read_bytes", "file_digest"),
+        ("numpy.linalg.svd", "an operation of offloop"),
+    ],
+)
+def test_what_to_try_follows_the_call(call: str, attempt: str) -> None:
+    (finding,) = diagnose(made(blocked=(Blocked(call, "/srv/app.py", 1, 1, 50.0, 50.0),)))
+    assert attempt in finding.attempt
+
+
 def test_latencies_are_bounds_of_their_buckets() -> None:
     found = latency([[0] * 21 + [99, 0, 0, 1], [0] * 21 + [0, 0, 0, 0]])
     assert (found.count, found.p50_ms, found.p99_ms) == (100, 2**21 / 1e6, 2**21 / 1e6)
