@@ -35,7 +35,7 @@ class Operation(NamedTuple):
     delivered_ns: int
     #: whoever waited has been stepped
     woken_ns: int
-    #: 1 + the number of the pool's worker, 0 for another thread (I/O, readers)
+    #: 1 + the number of the pool's worker; 0: elsewhere, or it is not told (transfers, files, pictures)
     worker: int
     #: pending, value, error, cancelled, or inline: it ran on the loop at once
     outcome: str
@@ -166,5 +166,5 @@ def _track_name(track: int) -> str | None:
     if track < _WORKERS:
         return None
     worker, row = divmod(track - _WORKERS, _ROWS)
-    thread = "offloop I/O and readers" if track >= _ELSEWHERE else f"offloop-w{worker - 1}"
+    thread = "offloop transfers, files, pictures" if track >= _ELSEWHERE else f"offloop-w{worker - 1}"
     return thread if row == 0 else f"{thread}, lane {row + 1}"

@@ -28,9 +28,12 @@ class JobCore : public Core {
     return StopResult::kRequested;
   }
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return ended_ns_; }
+  [[nodiscard]] CoreRun run() const noexcept override { return {submitted_ns_, started_ns_, 0}; }
 
  protected:
   virtual void request_cancel() noexcept = 0;
+  /// When the transfer got a free place, for the trace. Before publish().
+  void left_queue(const fetch::TransferInfo& info) noexcept { started_ns_ = submitted_ns_ + info.timings.queue_ns; }
 
   /// The last touch of this object by a native thread. [I/O thread, worker or writer]
   void publish() noexcept {
@@ -44,7 +47,10 @@ class JobCore : public Core {
     set_fetch_error(result.error(), url_);
     return false;
   }
-  void set_sink() noexcept { sink_ = port->port; }
+  void set_sink() noexcept {
+    sink_ = port->port;
+    submitted_ns_ = runtime::now_ns();
+  }
 
   const FetcherHandle hold_;
   const std::string url_;
@@ -55,6 +61,8 @@ class JobCore : public Core {
   };
   DoneItem done_item_;
   runtime::Sink* sink_ = nullptr;
+  std::int64_t submitted_ns_ = 0;
+  std::int64_t started_ns_ = 0;
   std::int64_t ended_ns_ = 0;
   std::atomic<bool> done_{false};
 };
@@ -85,6 +93,7 @@ class GetCore final : public JobCore, private fetch::CollectJob {
  private:
   void request_cancel() noexcept override { CollectJob::cancel(); }
   void ended(Result<fetch::CollectedBody> result) noexcept override {
+    if (result.ok()) left_queue(result.value().info);
     result_.emplace(std::move(result));
     publish();
   }
@@ -116,6 +125,7 @@ class HashCore final : public JobCore, private pipeline::FetchHashJob {
  private:
   void request_cancel() noexcept override { FetchHashJob::cancel(); }
   void ended(Result<pipeline::HashedBody> result) noexcept override {
+    if (result.ok()) left_queue(result.value().info);
     result_.emplace(std::move(result));
     publish();
   }
@@ -144,6 +154,7 @@ class StreamFileCore final : public JobCore, private pipeline::FetchFileJob {
  private:
   void request_cancel() noexcept override { FetchFileJob::cancel(); }
   void ended(Result<fetch::TransferInfo> result) noexcept override {
+    if (result.ok()) left_queue(result.value());
     result_.emplace(std::move(result));
     publish();
   }
@@ -194,6 +205,7 @@ class StreamCallbackCore final : public JobCore, private pipeline::StreamJob {
   }
 
   void on_end(Result<fetch::TransferInfo> result) noexcept override {  // [I/O thread]
+    if (result.ok()) left_queue(result.value());
     result_.emplace(out_of_memory_
                         ? Result<fetch::TransferInfo>(Error(ErrorCode::kOutOfMemory, "out of memory for a chunk"))
                         : std::move(result));

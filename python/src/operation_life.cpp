@@ -174,6 +174,13 @@ PyObject* new_operation(Core* core, const char* name) {
   return new_operation_on(lp, core, name);
 }
 
+static bool run_here(const LoopPort* lp, Core* core, const char* name) {
+  const std::int64_t began = tracing() ? runtime::now_ns() : 0;
+  if (!core->run_here()) return false;
+  if (began != 0) trace_inline(lp, name, began);
+  return true;
+}
+
 PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
   PyOperation* op = allocate(name, lp != nullptr ? OpState::kPending : OpState::kUnbound);
   if (op == nullptr) {
@@ -185,10 +192,8 @@ PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
   if (lp != nullptr) {
     op->loop = Ref::to(lp->loop).release();
     core->port = lp;
-    const std::int64_t began = tracing() ? runtime::now_ns() : 0;
-    if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && core->run_here()) {
+    if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && run_here(lp, core, name)) {
       bump(port_stats().inlined);
-      if (began != 0) trace_inline(lp, name, began);
       set_value(op, core->take_value());
       let_go(core);
     } else if (!start_or_park(core)) {

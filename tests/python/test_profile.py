@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from bridge_helpers import PROGRAMS
 
+from offloop.cli import main
 from offloop.profiling import flamegraph, perf, pyspy, tools
 from offloop.profiling.diagnosis import diagnose
 from offloop.profiling.figures import Blocked, Latency, Profile, latency
@@ -116,31 +117,35 @@ def test_with_the_tools_there_are_stacks_of_python_and_of_the_core(tmp_path: Pat
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 3", 3), ("kill -TERM $$", 128 + signal.SIGTERM), ("exec /no/such/program", 127)]
 )
-def test_exit_codes_are_kept_also_of_what_never_imports_offloop(tmp_path: Path, script: str, code: int) -> None:
-    ran = profile(tmp_path, "/bin/sh", "-c", script, tools=False)
-    assert ran.done.returncode == code, ran.done.stderr
-    assert "no process of the command imported offloop" in ran.done.stderr
+def test_exit_codes_are_kept_also_of_what_never_imports_offloop(
+    script: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert main(["profile", "-o", str(tmp_path), "--", "/bin/sh", "-c", script]) == code
+    assert "no process of the command imported offloop" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--pid", "1", "--", "true"], ["--duration", "0", "--", "true"]])
-def test_a_wrong_command_line_is_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "offloop", "profile", *arguments], cwd=tmp_path, capture_output=True, check=False
-    )
-    assert done.returncode == 2
+def test_a_wrong_command_line_is_exit_code_2(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["profile", *arguments]) == 2
     assert not list(tmp_path.iterdir())
 
 
-def test_a_process_that_is_not_there_is_exit_code_3(tmp_path: Path) -> None:
+def test_a_process_that_is_not_there_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    done = subprocess.run(
-        [sys.executable, "-m", "offloop", "profile", "-o", tmp_path / "out", "--pid", str(process.pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (3, f"offloop profile: there is no process {process.pid}\n")
+    assert main(["profile", "-o", str(tmp_path), "--pid", str(process.pid)]) == 3
+    assert capsys.readouterr().err == f"offloop profile: there is no process {process.pid}\n"
+
+
+def test_a_folder_that_cannot_be_made_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["profile", "-o", str(tmp_path / "file" / "out"), "--", "false"]) == 4
+    assert "cannot make" in capsys.readouterr().err
 
 
 def test_a_running_process_is_looked_at(tmp_path: Path) -> None:
@@ -160,7 +165,7 @@ def test_a_running_process_is_looked_at(tmp_path: Path) -> None:
                     "--pid",
                     str(process.pid),
                     "--duration",
-                    "1",
+                    "0.5",
                 ],
                 capture_output=True,
                 text=True,
@@ -207,6 +212,21 @@ def made(**changes: Any) -> Profile:
 def test_the_diagnosis_follows_the_figures(figures: Profile, says: str, attempt: str) -> None:
     (finding,) = diagnose(figures)
     assert says in finding.says
+    assert attempt in finding.attempt
+
+
+@pytest.mark.parametrize(
+    ("call", "attempt"),
+    [
+        ("hashlib.sha256", "offloop.sha256"),
+        ("urllib.request.urlopen", "offloop.fetch_url"),
+        ("threading.Event().wait", "asyncio's own"),
+        ("Path(name).read_bytes", "file_digest"),
+        ("numpy.linalg.svd", "an operation of offloop"),
+    ],
+)
+def test_what_to_try_follows_the_call(call: str, attempt: str) -> None:
+    (finding,) = diagnose(made(blocked=(Blocked(call, "/srv/app.py", 1, 1, 50.0, 50.0),)))
     assert attempt in finding.attempt
 
 

@@ -18,6 +18,7 @@ from bridge_helpers import DATA, Gate, assert_clean, run_program, settings, unti
 
 import offloop
 from offloop import hashing
+from offloop.testing import Origin
 
 PHASES = {"M", "X", "b", "e", "s", "t", "f"}
 
@@ -107,6 +108,25 @@ async def test_small_ones_are_marked_as_inline(tmp_path: Path) -> None:
     assert operation.called_ns <= operation.returned_ns
     (event,) = (event for event in saved(trace, tmp_path)["traceEvents"] if event["ph"] != "M")
     assert (event["ph"], event["name"]) == ("X", "sha256")
+
+
+async def test_a_transfer_is_there_with_its_time_in_the_queue(origin: Origin, tmp_path: Path) -> None:
+    async with offloop.Fetcher(max_concurrent=1) as fetcher:
+        with offloop.trace() as trace:
+            await asyncio.gather(
+                *(fetcher.get(origin.url("/bytes/1000")) for _ in range(2)), fetcher.hash(origin.url("/bytes/1000"))
+            )
+    operations = trace.operations()
+    assert len(operations) == 3
+    for operation in operations:
+        assert operation.worker == 0
+        assert operation.called_ns <= operation.submitted_ns <= operation.started_ns <= operation.ended_ns
+        assert operation.ended_ns <= operation.delivered_ns <= operation.woken_ns
+    assert operations[1].started_ns > operations[1].submitted_ns
+    document = saved(trace, tmp_path)
+    assert {name for name in tracks(document).values() if name.startswith("offloop")} >= {
+        "offloop transfers, files, pictures"
+    }
 
 
 async def test_how_an_operation_ended_is_told(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ _MOST_BLOCKERS = 5
 
 # What offloop or a thread takes off the loop, by what the call is called.
 _REMEDIES = (
-    (("sha", "md5", "blake", "hashlib", "digest"), "await offloop.sha256(data) or offloop.hashing.digest(data, name)"),
+    (
+        ("sha1", "sha2", "sha3", "sha5", "md5", "blake", "hashlib", "digest"),
+        "await offloop.sha256(data) or offloop.hashing.digest(data, name)",
+    ),
     (("requests.", "urlopen", "urllib", "httpx.get"), "await offloop.fetch_url(url)"),
     (("sleep",), "await asyncio.sleep(...)"),
     (("json.", "loads", "dumps"), "split the document, or a process: json keeps the GIL in a thread, too"),
     (("Image.", "resize", "thumbnail"), "await offloop.image.resize(...)"),
-    (("open", "read", "write"), "await asyncio.to_thread(...); for digests of files offloop.hashing.file_digest"),
+    ((".wait", ".acquire", ".result"), "asyncio's own Event, Lock or Future, or await asyncio.to_thread(...)"),
+    (("open", ".read", ".write"), "await asyncio.to_thread(...); for digests of files offloop.hashing.file_digest"),
 )
 _OTHERWISE = (
     "an operation of offloop where there is one, else await asyncio.to_thread(...), or a process for pure Python"
