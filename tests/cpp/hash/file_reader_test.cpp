@@ -320,6 +320,16 @@ TEST(FileReader, WithoutADescriptorToWaitWithAPipeIsAnErrorAndOtherFilesAreNot) 
             "exit 0");
 }
 
+/// How often this process has that file open.
+int times_open(const std::string& path) {
+  int times = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    times += std::filesystem::read_symlink(entry.path(), gone) == path ? 1 : 0;
+  }
+  return times;
+}
+
 TEST(FileReader, PipesAreWaitedForWhenFewerDescriptorsAreAllowedThanThereAre) {
   const TempDir dir;
   Fifo fifo(dir / "pipe");
@@ -328,6 +338,7 @@ TEST(FileReader, PipesAreWaitedForWhenFewerDescriptorsAreAllowedThanThereAre) {
     jobs.emplace_back(fifo.path());
     ASSERT_TRUE(jobs.back().start());
   }
+  ASSERT_TRUE(comes_true([&] { return times_open(fifo.path()) == 50; })) << "none is to be opened below the limit";
   fifo.open();
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
