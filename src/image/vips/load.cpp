@@ -44,8 +44,11 @@ Result<Image> load(Session& session, ByteSpan data, Format format, FailOn fail_o
                          : vips_call(loader, blob.get(), &out, "access", access, "fail_on", fail, "n", frames, nullptr);
   if (failed != 0)
     return session.failure(ErrorCode::kImage, std::string("libvips cannot read this ") + format_name(format));
-  session.watch(out);
-  return Image(out);
+  const Image loaded(out);
+  Image guarded = session.guarded(loaded.get());
+  if (guarded == nullptr)
+    return session.failure(ErrorCode::kImage, std::string("libvips cannot read this ") + format_name(format));
+  return guarded;
 }
 
 std::uint8_t bits_of(VipsBandFormat format) noexcept {

@@ -76,6 +76,24 @@ void Session::watch(VipsImage* source) {
   watched_.push_back({Image(source), g_signal_connect(source, "eval", G_CALLBACK(on_eval), this)});
 }
 
+Image Session::guarded(VipsImage* source) {
+  watch(source);
+  Image out(vips_image_new());
+  if (vips_image_pipelinev(out.get(), VIPS_DEMAND_STYLE_THINSTRIP, source, nullptr) != 0 ||
+      vips_image_generate(out.get(), vips_start_one, on_rows, vips_stop_one, source, this) != 0) {
+    return nullptr;
+  }
+  return out;
+}
+
+/// On one of libvips' threads.
+int Session::on_rows(VipsRegion* out, void* sequence, void* /*source*/, void* session, gboolean* /*stop*/) {
+  auto* in = static_cast<VipsRegion*>(sequence);
+  if (static_cast<Session*>(session)->requested() != ErrorCode::kOk) return -1;
+  if (vips_region_prepare(in, &out->valid) != 0) return -1;
+  return vips_region_region(out, in, &out->valid, out->valid.left, out->valid.top);
+}
+
 ErrorCode Session::requested() noexcept {
   ErrorCode code = stopped_.load(std::memory_order_relaxed);
   if (code == ErrorCode::kOk)

@@ -33,6 +33,11 @@ class Session {
   /// What is made of `source` from now on is given up when a stop is requested. Keeps it. May throw std::bad_alloc.
   void watch(VipsImage* source);
 
+  /// The same picture, that looks for a stop whenever rows of it are asked for: an evaluation reports only what comes
+  /// out of it, and a few rows of a small result are hundreds of a large source. Null when libvips fails. Watches
+  /// `source`.
+  Image guarded(VipsImage* source);
+
   /// kOk, kStopped or kTimeout: by now.
   ErrorCode requested() noexcept;
   /// A failed call's error: of the stop if there was one, else `code` with `what` and libvips' words. Those are from a
@@ -40,6 +45,7 @@ class Session {
   Error failure(ErrorCode code, const std::string& what);
 
  private:
+  static int on_rows(VipsRegion* out, void* sequence, void* source, void* session, gboolean* stop);
   static void on_eval(VipsImage* image, VipsProgress* progress, Session* session) noexcept;
 
   const Stop& stop_;
