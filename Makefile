@@ -113,8 +113,8 @@ bench-guard: build
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
 # Two lanes at once: compilers keep a core busy, Python tests wait for much of their time. In each what fails quickly comes
-# first. The package as shipped is tested on asyncio's loop here; the build that counts runs the same tests on all loops, and alone
-# those that are about native objects rather than about the package.
+# first. The package as shipped is tested on asyncio's loop, with what is about the package and its programs, and with the bridge; the
+# build that counts runs the bridge again, on all loops, and alone what is about native objects.
 test:
 	@$(system) build test
 	@tools/dev/side-by-side '$(MAKE) lane-cpp' '$(MAKE) lane-python'
@@ -126,7 +126,8 @@ lane-cpp:
 	@$(MAKE) test-tsan
 	@$(MAKE) test-aarch64
 
-counted_only := bad_origin fetch_faults fetch_lifecycle leaks model out_of_memory
+counted_only := bad_origin cancel_phases fetch fetch_faults fetch_lifecycle http2 image isolation leaks model native_exceptions \
+  out_of_memory spin trace
 lane-python:
 	@$(MAKE) test-python PYTEST='$(PYTEST) --loops=asyncio $(patsubst %,--ignore=tests/python/test_%.py,$(counted_only))'
 	@$(MAKE) test-counters
@@ -177,11 +178,13 @@ test-python: build
 	@timeout --signal=ABRT --kill-after=10 $(PYTEST_SECONDS) $(py) -m pytest --basetemp=build/pytest/$(notdir $(VENV)) $(PYTEST)
 
 # The same against a build that counts its native objects: each test asserts that what it made is gone. Without the tests
-# that make none in their own process.
+# that make none in their own process, or are about the package as a whole.
+shipped_only := bench_command bench_guard bench_pages bench_runner bench_statistics cli_fetch cli_hash cli_image demo errors examples \
+  image_limits image_reference install layers native no_static_destructors origin packaging performance_page profile self_test servers \
+  sums wrong_wheel
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \
-	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch cli_image bench_command \
-  bench_guard bench_pages bench_runner bench_statistics)))'
+	  $(patsubst %,tests/python/test_%.py,$(shipped_only)))'
 
 # The bridge and the packaging on the oldest and the newest CPython found, from the wheels that would be shipped.
 bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batch buffers contexts hashing lifecycle operation \
