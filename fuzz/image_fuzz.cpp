@@ -1,5 +1,5 @@
-// Any bytes through one codec: an error or a picture, nothing else. Compiled once for each format (OFFLOOP_FUZZ_FORMAT); what begins
-// otherwise is given that format's signature first, so that no run is wasted.
+// Any bytes through one codec: an error or a picture, nothing else. Compiled once for each format
+// (OFFLOOP_FUZZ_FORMAT); what begins otherwise is given that format's signature first, so that no run is wasted.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -41,7 +41,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   recipe.fail_on = (choice & 1) != 0 ? im::FailOn::kError : im::FailOn::kNone;
   recipe.steps = {im::AutoOrient{}};
   if ((choice & 2) != 0) recipe.steps.emplace_back(im::Resize{1 + choice, 0});
-  recipe.output.format = (choice & 4) != 0 ? im::Format::kJpeg : (choice & 8) != 0 ? im::Format::kPng : im::Format::kUnknown;
+  recipe.output.format = (choice & 4) != 0   ? im::Format::kJpeg
+                         : (choice & 8) != 0 ? im::Format::kPng
+                                             : im::Format::kUnknown;
   recipe.output.keep_metadata = (choice & 16) != 0;
   recipe.output.keep_profile = (choice & 32) != 0;
   const offloop::Result<im::Processed> result = im::process(bytes, recipe);

@@ -1,5 +1,5 @@
-// Runs a fuzz target without libFuzzer: on the files named, or with `--mutate SEED ROUNDS` on seeded mutations of them. For compilers
-// that have no libFuzzer, for regressions, and for a short run with every `make test`.
+// Runs a fuzz target without libFuzzer: on the files named, or with `--mutate SEED ROUNDS` on seeded mutations of them.
+// For compilers that have no libFuzzer, for regressions, and for a short run with every `make test`.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// How offloop._ext and offloop._image make operations: a table of functions in a capsule, so that the extension modules share one type
-// and one pool.
+// How offloop._ext and offloop._image make operations: a table of functions in a capsule, so that the extension modules
+// share one type and one pool.
 #pragma once
 
 #include "core.h"

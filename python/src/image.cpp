@@ -98,7 +98,8 @@ PictureRequest request_of(const im::Recipe& recipe, bool hash, const nb::bytes& 
 
 void bind_info(nb::module_& m) {
   nb::class_<im::ImageInfo>(m, "ImageInfo", "What a picture's header says. Nothing has been decoded.")
-      .def_prop_ro("format", [](const im::ImageInfo& i) { return im::format_name(i.format); }, "\"jpeg\", \"png\", ...")
+      .def_prop_ro(
+          "format", [](const im::ImageInfo& i) { return im::format_name(i.format); }, "\"jpeg\", \"png\", ...")
       .def_ro("width", &im::ImageInfo::width, "Pixels, as stored: before the orientation is applied.")
       .def_ro("height", &im::ImageInfo::height, "Pixels, as stored.")
       .def_prop_ro("upright_width", &im::ImageInfo::upright_width, "Pixels, with the orientation applied.")
@@ -114,8 +115,8 @@ void bind_info(nb::module_& m) {
       .def_ro("progressive", &im::ImageInfo::progressive, "Progressive JPEG or interlaced PNG.")
       .def_ro("frames", &im::ImageInfo::frames, "1, or more of an animation.")
       .def("__repr__", [](const im::ImageInfo& i) {
-        return std::string("<offloop.image.ImageInfo ") + im::format_name(i.format) + " " + std::to_string(i.width) + "x" +
-               std::to_string(i.height) + ">";
+        return std::string("<offloop.image.ImageInfo ") + im::format_name(i.format) + " " + std::to_string(i.width) +
+               "x" + std::to_string(i.height) + ">";
       });
 }
 
@@ -123,17 +124,23 @@ void bind_picture(nb::module_& m) {
   nb::class_<PictureObject>(m, "Picture", "A finished picture, and what it was made of.")
       .def_ro("data", &PictureObject::data, "bytes of the result; empty when it was saved to a file.")
       .def_prop_ro("format", [](const PictureObject& p) { return im::format_name(p.picture.image.format); })
-      .def_prop_ro("width", [](const PictureObject& p) { return p.picture.image.width; }, "Pixels.")
-      .def_prop_ro("height", [](const PictureObject& p) { return p.picture.image.height; }, "Pixels.")
+      .def_prop_ro(
+          "width", [](const PictureObject& p) { return p.picture.image.width; }, "Pixels.")
+      .def_prop_ro(
+          "height", [](const PictureObject& p) { return p.picture.image.height; }, "Pixels.")
       .def_prop_ro("frames", [](const PictureObject& p) { return p.picture.image.frames; })
-      .def_prop_ro("size", [](const PictureObject& p) { return p.picture.size; }, "Bytes of the result.")
+      .def_prop_ro(
+          "size", [](const PictureObject& p) { return p.picture.size; }, "Bytes of the result.")
       .def_prop_ro(
           "sha256", [](const PictureObject& p) { return hex_of(p.picture.digest); },
           "Of the result, hexadecimal; None unless it was asked for.")
       .def_prop_ro(
-          "input_sha256", [](const PictureObject& p) { return hex_of(p.picture.input_digest); }, "Of the input, likewise.")
-      .def_prop_ro("input_size", [](const PictureObject& p) { return p.picture.input_size; }, "Bytes of the input.")
-      .def_prop_ro("input", [](const PictureObject& p) { return p.picture.image.input; }, "ImageInfo of the input.")
+          "input_sha256", [](const PictureObject& p) { return hex_of(p.picture.input_digest); },
+          "Of the input, likewise.")
+      .def_prop_ro(
+          "input_size", [](const PictureObject& p) { return p.picture.input_size; }, "Bytes of the input.")
+      .def_prop_ro(
+          "input", [](const PictureObject& p) { return p.picture.image.input; }, "ImageInfo of the input.")
       .def("__repr__", [](const PictureObject& p) {
         return std::string("<offloop.image.Picture ") + im::format_name(p.picture.image.format) + " " +
                std::to_string(p.picture.image.width) + "x" + std::to_string(p.picture.image.height) + ", " +
@@ -198,15 +205,15 @@ void bind_recipe(nb::module_& m) {
              r.steps.emplace_back(im::Crop{left, top, width, height});
            })
       .def("resize",
-           [](im::Recipe& r, std::uint32_t width, std::uint32_t height, im::Fit fit, im::Position position, im::Kernel kernel,
-              bool without_enlargement) {
+           [](im::Recipe& r, std::uint32_t width, std::uint32_t height, im::Fit fit, im::Position position,
+              im::Kernel kernel, bool without_enlargement) {
              r.steps.emplace_back(im::Resize{width, height, fit, position, kernel, without_enlargement});
            })
       .def(
           "output",
-          [](im::Recipe& r, const std::string& format, std::uint8_t quality, bool full_chroma, bool progressive, bool optimize,
-             std::uint8_t compression, std::uint8_t effort, bool lossless, bool keep_metadata, bool keep_profile, bool flatten,
-             std::array<std::uint8_t, 4> background) {
+          [](im::Recipe& r, const std::string& format, std::uint8_t quality, bool full_chroma, bool progressive,
+             bool optimize, std::uint8_t compression, std::uint8_t effort, bool lossless, bool keep_metadata,
+             bool keep_profile, bool flatten, std::array<std::uint8_t, 4> background) {
             im::Output o;
             o.format = format_or_raise(format);
             o.quality = quality;
@@ -222,8 +229,8 @@ void bind_recipe(nb::module_& m) {
             o.background = {background[0], background[1], background[2], background[3]};
             r.output = o;
           },
-          "format"_a, "quality"_a, "full_chroma"_a, "progressive"_a, "optimize"_a, "compression"_a, "effort"_a, "lossless"_a,
-          "keep_metadata"_a, "keep_profile"_a, "flatten"_a, "background"_a)
+          "format"_a, "quality"_a, "full_chroma"_a, "progressive"_a, "optimize"_a, "compression"_a, "effort"_a,
+          "lossless"_a, "keep_metadata"_a, "keep_profile"_a, "flatten"_a, "background"_a)
       .def("check", [](const im::Recipe& r) { check(im::check_recipe(r)); });
 }
 
@@ -240,25 +247,28 @@ NB_MODULE(_image, m) {
 
   m.def(
       "start",
-      [](nb::object data, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout, bool bytes_only) {
+      [](nb::object data, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout,
+         bool bytes_only) {
         return checked(start_picture(data.ptr(), request_of(recipe, hash, save_to, timeout), bytes_only,
                                      bytes_only ? "resize" : "picture"));
       },
       "data"_a.none(), "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
   m.def(
       "start_file",
-      [](const nb::bytes& path, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout, bool bytes_only) {
-        return checked(start_picture_file(std::string(path.c_str(), path.size()), request_of(recipe, hash, save_to, timeout),
-                                          bytes_only, bytes_only ? "resize" : "picture"));
+      [](const nb::bytes& path, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout,
+         bool bytes_only) {
+        return checked(start_picture_file(std::string(path.c_str(), path.size()),
+                                          request_of(recipe, hash, save_to, timeout), bytes_only,
+                                          bytes_only ? "resize" : "picture"));
       },
       "path"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
   m.def(
       "start_url",
-      [](nb::capsule fetcher, std::string url, const im::Recipe& recipe, bool hash, const nb::bytes& save_to, double timeout,
-         bool bytes_only) {
+      [](nb::capsule fetcher, std::string url, const im::Recipe& recipe, bool hash, const nb::bytes& save_to,
+         double timeout, bool bytes_only) {
         auto* handle = static_cast<FetcherHandle*>(fetcher.data(kFetcherCapsule));
-        return checked(start_picture_url(*handle, std::move(url), request_of(recipe, hash, save_to, timeout), bytes_only,
-                                         bytes_only ? "resize" : "picture"));
+        return checked(start_picture_url(*handle, std::move(url), request_of(recipe, hash, save_to, timeout),
+                                         bytes_only, bytes_only ? "resize" : "picture"));
       },
       "fetcher"_a, "url"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
   m.def(

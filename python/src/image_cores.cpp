@@ -21,7 +21,8 @@ void set_picture_error(const Error& error) {
 /// Ends through the port: one item, pushed once, by the thread that ends the job.
 class PictureCore : public Core, protected pipeline::PictureJob {
  public:
-  PictureCore(pipeline::PictureRequest request, bool bytes_only) : PictureJob(std::move(request)), bytes_only_(bytes_only) {
+  PictureCore(pipeline::PictureRequest request, bool bytes_only)
+      : PictureJob(std::move(request)), bytes_only_(bytes_only) {
     done_item_.self = this;
     done_item_.deliver = [](runtime::PortItem* item) { core_api()->deliver_core(static_cast<DoneItem*>(item)->self); };
   }
@@ -169,7 +170,9 @@ class InfoCore final : public Core, private runtime::PortItem {
       if (from_file) {
         pipeline::read_picture_info(path_, limits_).then(done);
       } else {
-        spawn([span = buffer.span(), limits = limits_](StopToken) { return image::read_info(span, limits); }).then(done);
+        spawn([span = buffer.span(), limits = limits_](StopToken) {
+          return image::read_info(span, limits);
+        }).then(done);
       }
       return true;
     } catch (const std::bad_alloc&) {
@@ -254,14 +257,13 @@ void set_picture_converters(const PictureConverters& converters) noexcept {
 }
 
 PyObject* start_picture(PyObject* data, pipeline::PictureRequest request, bool bytes_only, const char* name) {
-  return operation_of(name,
-                      [&] { return holding(new BufferPictureCore(std::move(request), bytes_only), data); });
+  return operation_of(name, [&] { return holding(new BufferPictureCore(std::move(request), bytes_only), data); });
 }
 PyObject* start_picture_file(std::string path, pipeline::PictureRequest request, bool bytes_only, const char* name) {
   return operation_of(name, [&] { return new FilePictureCore(std::move(path), std::move(request), bytes_only); });
 }
-PyObject* start_picture_url(const FetcherHandle& fetcher, std::string url, pipeline::PictureRequest request, bool bytes_only,
-                            const char* name) {
+PyObject* start_picture_url(const FetcherHandle& fetcher, std::string url, pipeline::PictureRequest request,
+                            bool bytes_only, const char* name) {
   return operation_of(name,
                       [&] { return new UrlPictureCore(fetcher, std::move(url), std::move(request), bytes_only); });
 }

@@ -17,11 +17,12 @@ struct PictureConverters {
 };
 void set_picture_converters(const PictureConverters& converters) noexcept;
 
-// Each returns a new Operation, or null with an exception set. `bytes_only`: it yields the data instead of a Picture. GIL.
+// Each returns a new Operation, or null with an exception set. `bytes_only`: it yields the data instead of a Picture.
+// GIL.
 PyObject* start_picture(PyObject* data, pipeline::PictureRequest request, bool bytes_only, const char* name);
 PyObject* start_picture_file(std::string path, pipeline::PictureRequest request, bool bytes_only, const char* name);
-PyObject* start_picture_url(const FetcherHandle& fetcher, std::string url, pipeline::PictureRequest request, bool bytes_only,
-                            const char* name);
+PyObject* start_picture_url(const FetcherHandle& fetcher, std::string url, pipeline::PictureRequest request,
+                            bool bytes_only, const char* name);
 PyObject* start_info(PyObject* data, image::Limits limits);
 PyObject* start_info_file(std::string path, image::Limits limits);
 PyObject* start_sheet(pipeline::SheetRequest request);

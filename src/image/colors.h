@@ -23,8 +23,8 @@ Pixels flattened(Pixels pixels, Color background);
 
 /// True when the profile says so much like sRGB that nothing would change, or is broken. [any thread]
 bool is_srgb_profile(const std::vector<std::uint8_t>& icc) noexcept;
-/// Through the profile to sRGB, with perceptual intent as libvips'. A profile that does not fit the channels changes nothing. kRgb,
-/// kRgba, kGrey, kGreyAlpha.
+/// Through the profile to sRGB, with perceptual intent as libvips'. A profile that does not fit the channels changes
+/// nothing. kRgb, kRgba, kGrey, kGreyAlpha.
 Pixels to_srgb(Pixels pixels, const std::vector<std::uint8_t>& icc);
 
 }  // namespace offloop::image

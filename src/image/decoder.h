@@ -1,4 +1,5 @@
-// What every decoder offers: rows from top to bottom, pushed into a sink, so that a picture need not be in memory whole.
+// What every decoder offers: rows from top to bottom, pushed into a sink, so that a picture need not be in memory
+// whole.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ struct Metadata {
 struct DecodeRequest {
   Limits limits;
   FailOn fail_on = FailOn::kError;
-  /// Source pixels for one of the result, the smaller of both axes: a decoder may deliver fewer pixels at once when this
-  /// leaves the resampler enough to do. 1 or less: all of them.
+  /// Source pixels for one of the result, the smaller of both axes: a decoder may deliver fewer pixels at once when
+  /// this leaves the resampler enough to do. 1 or less: all of them.
   double shrink = 1;
   /// Three planes instead of RGB, where the picture is stored so.
   bool want_ycc = false;

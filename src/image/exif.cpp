@@ -10,7 +10,9 @@ struct Reader {
   ByteSpan data;
   bool little;
 
-  [[nodiscard]] bool has(std::size_t at, std::size_t n) const noexcept { return at <= data.size() && n <= data.size() - at; }
+  [[nodiscard]] bool has(std::size_t at, std::size_t n) const noexcept {
+    return at <= data.size() && n <= data.size() - at;
+  }
   [[nodiscard]] unsigned u16(std::size_t at) const noexcept {
     return little ? data[at] | data[at + 1] << 8 : data[at] << 8 | data[at + 1];
   }

@@ -32,7 +32,8 @@ bool may_stay_ycc(const Recipe& recipe, const Course& course) noexcept {
 
 Result<Course> settle(const Decoder& decoder, const Recipe& recipe) {
   const ImageInfo& info = decoder.info();
-  Result<Plan> plan = make_plan({static_cast<int>(info.width), static_cast<int>(info.height)}, info.orientation, recipe);
+  Result<Plan> plan =
+      make_plan({static_cast<int>(info.width), static_cast<int>(info.height)}, info.orientation, recipe);
   if (!plan.ok()) return std::move(plan).error();
   Course course;
   course.plan = std::move(plan).value();
@@ -113,8 +114,8 @@ Result<std::unique_ptr<Decoder>> open_fast(ByteSpan data, const Limits& limits) 
       case Format::kWebp:
         return open_webp(data, limits);
       default:
-        return Error(ErrorCode::kUnsupportedFormat, std::string("the fast path reads jpeg, png and webp, got ") +
-                                                        format_name(detect_format(data)));
+        return Error(ErrorCode::kUnsupportedFormat,
+                     std::string("the fast path reads jpeg, png and webp, got ") + format_name(detect_format(data)));
     }
   }();
   if (!opened.ok()) return opened;

@@ -134,9 +134,9 @@ class Planner {
     if (!inside(crop.left, crop.width, size.width) || !inside(crop.top, crop.height, size.height)) {
       return Error(ErrorCode::kInvalidArgument,
                    "crop must be within the picture, which is " + std::to_string(size.width) + "x" +
-                       std::to_string(size.height) + " there, got left=" + std::to_string(crop.left) + " top=" +
-                       std::to_string(crop.top) + " width=" + std::to_string(crop.width) + " height=" +
-                       std::to_string(crop.height));
+                       std::to_string(size.height) + " there, got left=" + std::to_string(crop.left) +
+                       " top=" + std::to_string(crop.top) + " width=" + std::to_string(crop.width) +
+                       " height=" + std::to_string(crop.height));
     }
     keep({static_cast<int>(crop.left), static_cast<int>(crop.top), static_cast<int>(crop.width),
           static_cast<int>(crop.height)});
@@ -150,10 +150,10 @@ class Planner {
     const double scaled = static_cast<double>(fitted.window.width) * fitted.window.height;
     const bool beyond = std::max(fitted.scaled.width, fitted.scaled.height) >= kMostScaled;
     if (beyond || std::max(pixels, scaled) > static_cast<double>(recipe_.limits.max_output_pixels)) {
-      return Error(ErrorCode::kImageLimit,
-                   "the result would have " + std::to_string(fitted.canvas.width) + "x" +
-                       std::to_string(fitted.canvas.height) + " pixels, max_output_pixels allows " +
-                       std::to_string(recipe_.limits.max_output_pixels));
+      return Error(ErrorCode::kImageLimit, "the result would have " + std::to_string(fitted.canvas.width) + "x" +
+                                               std::to_string(fitted.canvas.height) +
+                                               " pixels, max_output_pixels allows " +
+                                               std::to_string(recipe_.limits.max_output_pixels));
     }
     const Size scaled_lying = stage_.turn.transpose ? Size{fitted.scaled.height, fitted.scaled.width} : fitted.scaled;
     stretch(stage_.x, scaled_lying.width);

@@ -23,7 +23,8 @@ struct Rect {
   bool operator==(const Rect&) const noexcept = default;
 };
 
-/// One axis of a resampling: sample i of the result covers [offset + i * scale, offset + (i + 1) * scale) of the source.
+/// One axis of a resampling: sample i of the result covers [offset + i * scale, offset + (i + 1) * scale) of the
+/// source.
 struct Axis {
   int size = 0;  ///< samples of the result
   double scale = 1;
@@ -46,9 +47,7 @@ struct Stage {
   Rect place;   ///< where on the canvas; only when padded
   Size canvas;  ///< only when padded
 
-  [[nodiscard]] Size turned() const noexcept {
-    return turn.transpose ? Size{y.size, x.size} : Size{x.size, y.size};
-  }
+  [[nodiscard]] Size turned() const noexcept { return turn.transpose ? Size{y.size, x.size} : Size{x.size, y.size}; }
   [[nodiscard]] Size result() const noexcept { return padded ? canvas : turned(); }
 };
 

@@ -7,9 +7,9 @@
 
 namespace offloop::image {
 
-/// As process(), in a sandboxed decoder process that is kept for the next picture. Blocks this thread meanwhile. Besides process()'s
-/// errors kDecoderCrash: the process died of this picture, or was killed because it used more CPU time or memory than it
-/// may. Only JPEG, PNG and WebP have decoders there: kUnsupportedFormat for others. [any thread]
+/// As process(), in a sandboxed decoder process that is kept for the next picture. Blocks this thread meanwhile.
+/// Besides process()'s errors kDecoderCrash: the process died of this picture, or was killed because it used more CPU
+/// time or memory than it may. Only JPEG, PNG and WebP have decoders there: kUnsupportedFormat for others. [any thread]
 Result<Processed> isolated_process(ByteSpan data, const Recipe& recipe, const Stop& stop) noexcept;
 
 }  // namespace offloop::image

@@ -1,5 +1,5 @@
-// JPEG by libjpeg-turbo: decoded at 1/2, 1/4 or 1/8 where the rest is enough for the resampler, and where it is stored as YCbCr
-// without leaving those planes.
+// JPEG by libjpeg-turbo: decoded at 1/2, 1/4 or 1/8 where the rest is enough for the resampler, and where it is stored
+// as YCbCr without leaving those planes.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -12,8 +12,8 @@
 namespace offloop::image {
 namespace {
 
-// What must be left for the resampler: below, the inverse DCT's own low pass shows. Chosen by tests/cpp/image/quality_test.cpp, which
-// compares with a decode at full size.
+// What must be left for the resampler: below, the inverse DCT's own low pass shows. Chosen by
+// tests/cpp/image/quality_test.cpp, which compares with a decode at full size.
 constexpr double kLeftForResampler = 1.5;
 
 class JpegDecoder final : public Decoder {
@@ -42,9 +42,7 @@ class JpegDecoder final : public Decoder {
     for (const int marker : {JPEG_APP0 + 1, JPEG_APP0 + 2}) jpeg_save_markers(&jpeg_, marker, 0xffff);
     jpeg_read_header(&jpeg_, TRUE);
   }
-  void read_profile() {
-    has_profile_ = jpeg_read_icc_profile(&jpeg_, &profile_, &profile_size_) == TRUE;
-  }
+  void read_profile() { has_profile_ = jpeg_read_icc_profile(&jpeg_, &profile_, &profile_size_) == TRUE; }
   void choose_output() { jpeg_calc_output_dimensions(&jpeg_); }
   void decode_planes();
   void decode_rows();
@@ -82,8 +80,8 @@ Result<Unit> JpegDecoder::open(const Limits& limits) {
   info_.channels = jpeg_.num_components == 1 ? 1 : cmyk ? 4 : 3;
   info_.color_space = cmyk ? ColorSpace::kCmyk : info_.channels == 1 ? ColorSpace::kGrey : ColorSpace::kSrgb;
   if (count_jpeg_scans(data_, limits.max_scans) > limits.max_scans) {
-    return Error(ErrorCode::kImageLimit, "the JPEG has more scans than max_scans allows (" +
-                                             std::to_string(limits.max_scans) + ")");
+    return Error(ErrorCode::kImageLimit,
+                 "the JPEG has more scans than max_scans allows (" + std::to_string(limits.max_scans) + ")");
   }
   keep_markers();
   return Unit{};
@@ -118,8 +116,8 @@ bool JpegDecoder::planes_fit() const noexcept {
          c[0].h_samp_factor % c[1].h_samp_factor == 0 && c[0].v_samp_factor % c[1].v_samp_factor == 0;
 }
 
-/// libjpeg scales the inverse DCT of each component, and of chroma less than of luma where it can: its samples are then as
-/// fine as luma's.
+/// libjpeg scales the inverse DCT of each component, and of chroma less than of luma where it can: its samples are then
+/// as fine as luma's.
 PlaneShape JpegDecoder::plane_shape(int component) const noexcept {
   const jpeg_component_info& c = jpeg_.comp_info[component];
   const double full = DCTSIZE;

@@ -148,7 +148,8 @@ void JpegEncoder::write_planes() {
     for (int i = 0; i < 3; ++i) {
       const Plane& plane = pixels_.planes[static_cast<std::size_t>(i)];
       const int height = DCTSIZE * jpeg_.comp_info[i].v_samp_factor;
-      const int first = static_cast<int>(jpeg_.next_scanline) * jpeg_.comp_info[i].v_samp_factor / jpeg_.max_v_samp_factor;
+      const int first =
+          static_cast<int>(jpeg_.next_scanline) * jpeg_.comp_info[i].v_samp_factor / jpeg_.max_v_samp_factor;
       for (int y = 0; y < height; ++y) {
         rows[i][y] = plane_row(plane, first + y, scratch);
         scratch += plane.stride;

@@ -1,5 +1,5 @@
-// libjpeg reports errors by a jump; this is where to. What is jumped over are libjpeg's frames and functions of ours without
-// destructors.
+// libjpeg reports errors by a jump; this is where to. What is jumped over are libjpeg's frames and functions of ours
+// without destructors.
 #pragma once
 
 #include <csetjmp>

@@ -44,7 +44,10 @@ struct Plane {
   Plane() = default;
   /// Throws std::bad_alloc. Rows may be read (not meaningfully) up to the stride, a multiple of 32 samples.
   Plane(int w, int h, int c)
-      : width(w), height(h), channels(c), stride((static_cast<std::size_t>(w) * static_cast<std::size_t>(c) + 31) / 32 * 32),
+      : width(w),
+        height(h),
+        channels(c),
+        stride((static_cast<std::size_t>(w) * static_cast<std::size_t>(c) + 31) / 32 * 32),
         bytes(stride * static_cast<std::size_t>(h)) {}
   [[nodiscard]] std::uint8_t* row(int y) noexcept { return bytes.data() + stride * static_cast<std::size_t>(y); }
   [[nodiscard]] const std::uint8_t* row(int y) const noexcept {

@@ -10,8 +10,9 @@
 
 namespace offloop::image {
 
-/// The axis of one plane: its samples instead of the picture's pixels. `sub`: pixels of the result for one sample of it;
-/// `backwards`: the turn that follows will reverse the axis, so that it is the last pixels that share a sample with nobody.
+/// The axis of one plane: its samples instead of the picture's pixels. `sub`: pixels of the result for one sample of
+/// it; `backwards`: the turn that follows will reverse the axis, so that it is the last pixels that share a sample with
+/// nobody.
 Axis plane_axis(const Axis& axis, double per_pixel, int plane_size, int sub, bool backwards) noexcept;
 
 /// Resamples what is pushed into it. Not for more than one stage.

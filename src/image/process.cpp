@@ -12,8 +12,9 @@ namespace offloop::image {
 namespace {
 
 Error unsupported() {
-  return {ErrorCode::kUnsupportedFormat, "expected a picture (JPEG, PNG, WebP; GIF, TIFF, AVIF, HEIC with libvips), got bytes "
-                                         "that begin like none of them"};
+  return {ErrorCode::kUnsupportedFormat,
+          "expected a picture (JPEG, PNG, WebP; GIF, TIFF, AVIF, HEIC with libvips), got bytes "
+          "that begin like none of them"};
 }
 
 Result<Unit> check_size(ByteSpan data, const Limits& limits) {

@@ -13,7 +13,8 @@ namespace {
 using simd::kStrip;
 using Samples = std::vector<std::int16_t>;
 
-// Above this, boxes come first: they leave the kernel a scale of 4 to 8, which is where libvips draws the line, too (its "gap").
+// Above this, boxes come first: they leave the kernel a scale of 4 to 8, which is where libvips draws the line, too
+// (its "gap").
 constexpr double kBoxFrom = 8;
 constexpr double kBoxLeaves = 4;
 
@@ -62,11 +63,13 @@ Axis moved(Axis axis, int by) noexcept {
 
 PreparedAxis::PreparedAxis(const Axis& a, Kernel kernel) : axis(a), box(box_of(a, kernel)) {
   set_reach(*this, kernel);
-  weights = box > 1 ? make_weights(over_boxes(axis, box), kernel, last_of(axis, box)) : make_weights(moved(axis, first), kernel);
+  weights = box > 1 ? make_weights(over_boxes(axis, box), kernel, last_of(axis, box))
+                    : make_weights(moved(axis, first), kernel);
 }
 
 struct PlaneResampler::Impl {
-  Impl(std::shared_ptr<const PreparedAxis> x_axis, std::shared_ptr<const PreparedAxis> y_axis, bool has_alpha, Plane& plane);
+  Impl(std::shared_ptr<const PreparedAxis> x_axis, std::shared_ptr<const PreparedAxis> y_axis, bool has_alpha,
+       Plane& plane);
 
   void push(const std::uint8_t* row) noexcept;
   void copy(const std::uint8_t* row) noexcept;
@@ -80,9 +83,9 @@ struct PlaneResampler::Impl {
   const std::size_t channels;
   const bool alpha;
   const bool across_copies;
-  const bool copies;              ///< neither axis is resampled
-  const std::size_t copied_col;   ///< across_copies: of the samples on their way, the result's first
-  const std::size_t columns;      ///< source columns that are looked at
+  const bool copies;             ///< neither axis is resampled
+  const std::size_t copied_col;  ///< across_copies: of the samples on their way, the result's first
+  const std::size_t columns;     ///< source columns that are looked at
   const bool boxes;
 
   std::size_t width = 0;       ///< samples (not pixels) of a row on its way

@@ -1,5 +1,5 @@
-// One plane through a separable kernel, row by row: down first, because rows are contiguous and only few of them are kept, then
-// across, sixteen rows at a time.
+// One plane through a separable kernel, row by row: down first, because rows are contiguous and only few of them are
+// kept, then across, sixteen rows at a time.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,13 @@ struct PreparedAxis {
   Weights weights;  ///< over the samples from `first` on, or over boxes of them
 };
 
-/// Takes the rows of one plane from the top and fills `out`. One thread. Memory: about kernel_support * 2 * scale rows of the source
-/// (at most 48 or so: beyond a scale of 8 source samples are averaged in boxes first), and 32 rows of it besides.
+/// Takes the rows of one plane from the top and fills `out`. One thread. Memory: about kernel_support * 2 * scale rows
+/// of the source (at most 48 or so: beyond a scale of 8 source samples are averaged in boxes first), and 32 rows of it
+/// besides.
 class PlaneResampler {
  public:
-  /// `out` has as many samples as the axes say and outlives this; alpha: the last of its channels is one. Throws std::bad_alloc.
+  /// `out` has as many samples as the axes say and outlives this; alpha: the last of its channels is one. Throws
+  /// std::bad_alloc.
   PlaneResampler(std::shared_ptr<const PreparedAxis> x, std::shared_ptr<const PreparedAxis> y, bool alpha, Plane& out);
   ~PlaneResampler();
   PlaneResampler(PlaneResampler&&) noexcept;

@@ -16,8 +16,8 @@ namespace offloop::image::simd {
 /// 2^16 * 128 / 255, rounded up: 255 * 255 becomes 255 * 128.
 inline constexpr std::uint16_t kPremultiply = 32897;
 
-/// For eight 16-bit samples of two or four channels: the bytes that bring alpha to every channel of its pixel, and 255 where alpha
-/// itself stands.
+/// For eight 16-bit samples of two or four channels: the bytes that bring alpha to every channel of its pixel, and 255
+/// where alpha itself stands.
 struct AlphaShape {
   explicit AlphaShape(std::size_t channels) noexcept {
     for (std::size_t i = 0; i < 8; ++i) {
@@ -189,7 +189,8 @@ HWY_INLINE void BlendColumnsOf(const std::int16_t* HWY_RESTRICT strip, const std
     for (std::size_t k = 0; k < taps; ++k) {
       const auto weight = hn::Set(d, weights[k]);
       sum0 = hn::SaturatedAdd(sum0, hn::MulFixedPoint15(hn::LoadU(d, at), weight));
-      if constexpr (kChannels > 1) sum1 = hn::SaturatedAdd(sum1, hn::MulFixedPoint15(hn::LoadU(d, at + kStrip), weight));
+      if constexpr (kChannels > 1)
+        sum1 = hn::SaturatedAdd(sum1, hn::MulFixedPoint15(hn::LoadU(d, at + kStrip), weight));
       if constexpr (kChannels > 2)
         sum2 = hn::SaturatedAdd(sum2, hn::MulFixedPoint15(hn::LoadU(d, at + 2 * kStrip), weight));
       if constexpr (kChannels > 3)

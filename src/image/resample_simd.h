@@ -1,8 +1,8 @@
 // The resampler's inner loops, by Highway: compiled for each instruction set, chosen at run time.
 //
-// Samples on their way are 16-bit: the 8-bit value times 128, and half of that after each blend, because the product of 16-bit
-// numbers is taken as (a * b) / 32768 and weights are in 1/16384. So there is room for a kernel's overshoot of twice the range, and
-// a tap's rounding is at most 1/128 level down, 1/64 across.
+// Samples on their way are 16-bit: the 8-bit value times 128, and half of that after each blend, because the product of
+// 16-bit numbers is taken as (a * b) / 32768 and weights are in 1/16384. So there is room for a kernel's overshoot of
+// twice the range, and a tap's rounding is at most 1/128 level down, 1/64 across.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,8 @@ void add_row(const std::int16_t* row, std::size_t n, std::int32_t* sums) noexcep
 /// out[i] = sum over k of rows[k][i] * weights[k] / 32768. All padded.
 void blend_rows(const std::int16_t* const* rows, const std::int16_t* weights, std::size_t taps, std::size_t n,
                 std::int16_t* out) noexcept;
-/// 16 rows, `row_stride` samples apart, become columns: strip[i * 16 + r] = rows[r * row_stride + i]. n a multiple of 8.
+/// 16 rows, `row_stride` samples apart, become columns: strip[i * 16 + r] = rows[r * row_stride + i]. n a multiple
+/// of 8.
 void to_strip(const std::int16_t* rows, std::size_t row_stride, std::size_t n, std::int16_t* strip) noexcept;
 /// The other way round.
 void from_strip(const std::int16_t* strip, std::size_t n, std::int16_t* rows, std::size_t row_stride) noexcept;

@@ -18,8 +18,8 @@ struct Turn {
   constexpr bool operator==(const Turn&) const noexcept = default;
 };
 
-/// EXIF 2.32, tag 0x0112: 1 upright, 2 mirrored, 3 half a turn, 4 upside down, 5 transposed, 6 to be turned clockwise by a
-/// quarter, 7 transversed, 8 to be turned anticlockwise. What upright needs; anything else counts as 1.
+/// EXIF 2.32, tag 0x0112: 1 upright, 2 mirrored, 3 half a turn, 4 upside down, 5 transposed, 6 to be turned clockwise
+/// by a quarter, 7 transversed, 8 to be turned anticlockwise. What upright needs; anything else counts as 1.
 constexpr Turn turn_of_orientation(unsigned orientation) noexcept {
   switch (orientation) {
     case 2:

@@ -22,8 +22,8 @@ Plane transposed(const Plane& in) {
     for (int left = 0; left < in.width; left += kBlock) {
       for (int y = top; y < std::min(top + kBlock, in.height); ++y) {
         for (int x = left; x < std::min(left + kBlock, in.width); ++x)
-          std::memcpy(out.row(x) + static_cast<std::size_t>(y) * channels, in.row(y) + static_cast<std::size_t>(x) * channels,
-                      channels);
+          std::memcpy(out.row(x) + static_cast<std::size_t>(y) * channels,
+                      in.row(y) + static_cast<std::size_t>(x) * channels, channels);
       }
     }
   }
@@ -36,7 +36,8 @@ void mirror(Plane& plane, Turn turn) noexcept {
       reverse_row(plane.row(y), static_cast<std::size_t>(plane.width), static_cast<std::size_t>(plane.channels));
   }
   if (turn.flip) {
-    for (int a = 0, b = plane.height - 1; a < b; ++a, --b) std::swap_ranges(plane.row(a), plane.row(a) + plane.stride, plane.row(b));
+    for (int a = 0, b = plane.height - 1; a < b; ++a, --b)
+      std::swap_ranges(plane.row(a), plane.row(a) + plane.stride, plane.row(b));
   }
 }
 
@@ -56,7 +57,8 @@ Pixels turned(Pixels pixels, Turn turn) {
 }
 
 Pixels on_canvas(const Pixels& pixels, Size canvas, Rect place, Color background) {
-  if (background.alpha != 255 && !has_alpha(pixels.model)) return on_canvas(with_alpha(pixels), canvas, place, background);
+  if (background.alpha != 255 && !has_alpha(pixels.model))
+    return on_canvas(with_alpha(pixels), canvas, place, background);
   // A grey picture on a coloured canvas is no longer grey.
   const bool grey_background = background.red == background.green && background.green == background.blue;
   if (!grey_background && channels_of(pixels.model) < 3) return on_canvas(to_rgb(pixels), canvas, place, background);
@@ -67,7 +69,8 @@ Pixels on_canvas(const Pixels& pixels, Size canvas, Rect place, Color background
   const auto channels = static_cast<std::size_t>(from.channels);
   std::uint8_t pixel[4] = {background.red, background.green, background.blue, background.alpha};
   if (pixels.model == Model::kGreyAlpha) pixel[1] = background.alpha;
-  for (int x = 0; x < canvas.width; ++x) std::memcpy(to.row(0) + static_cast<std::size_t>(x) * channels, pixel, channels);
+  for (int x = 0; x < canvas.width; ++x)
+    std::memcpy(to.row(0) + static_cast<std::size_t>(x) * channels, pixel, channels);
   for (int y = 1; y < canvas.height; ++y) std::memcpy(to.row(y), to.row(0), to.stride);
   for (int y = 0; y < place.height; ++y)
     std::memcpy(to.row(place.top + y) + static_cast<std::size_t>(place.left) * channels, from.row(y),

@@ -8,8 +8,8 @@
 namespace offloop::image {
 namespace {
 
-/// sin(a), sin(a + step), sin(a + 2 step) ... by rotation: two multiplications instead of a sine each. The error grows with the
-/// number of steps, which a kernel keeps below a hundred.
+/// sin(a), sin(a + step), sin(a + 2 step) ... by rotation: two multiplications instead of a sine each. The error grows
+/// with the number of steps, which a kernel keeps below a hundred.
 class Sines {
  public:
   Sines(double a, double step) noexcept
@@ -38,7 +38,8 @@ void append_lanczos(double x, double step, int count, double lobes, std::vector<
   }
 }
 
-/// Mitchell and Netravali, Reconstruction Filters in Computer Graphics, 1988: (0, 1/2) is Catmull-Rom, (1/3, 1/3) theirs.
+/// Mitchell and Netravali, Reconstruction Filters in Computer Graphics, 1988: (0, 1/2) is Catmull-Rom, (1/3, 1/3)
+/// theirs.
 double cubic(double x, double b, double c) noexcept {
   x = std::abs(x);
   if (x < 1) return ((12 - 9 * b - 6 * c) * x * x * x + (-18 + 12 * b + 6 * c) * x * x + (6 - 2 * b)) / 6;
@@ -82,7 +83,8 @@ int weigh(const Axis& axis, Kernel kernel, int i, std::vector<double>& out) {
   const int first = std::clamp(static_cast<int>(std::floor(centre - reach)), axis.low, axis.high - 1);
   const int last = std::clamp(static_cast<int>(std::ceil(centre + reach)), first + 1, axis.high);
   if (kernel == Kernel::kLanczos2 || kernel == Kernel::kLanczos3) {
-    append_lanczos((first + 0.5 - centre) / stretch, 1 / stretch, last - first, kernel == Kernel::kLanczos3 ? 3 : 2, out);
+    append_lanczos((first + 0.5 - centre) / stretch, 1 / stretch, last - first, kernel == Kernel::kLanczos3 ? 3 : 2,
+                   out);
     return first;
   }
   for (int j = first; j < last; ++j) out.push_back(kernel_at(kernel, (j + 0.5 - centre) / stretch));

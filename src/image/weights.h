@@ -14,8 +14,8 @@ inline constexpr int kWeightOne = 16384;
 /// Those of one result add up to kWeightOne.
 struct Weights {
   struct Span {
-    int first = 0;  ///< source sample
-    int count = 0;  ///< at least 1
+    int first = 0;       ///< source sample
+    int count = 0;       ///< at least 1
     std::size_t at = 0;  ///< in values
   };
   std::vector<Span> spans;  ///< one for each sample of the result
@@ -28,8 +28,8 @@ struct Weights {
 /// How far a kernel reaches, in samples of the coarser side.
 double kernel_support(Kernel kernel) noexcept;
 
-/// Samples outside [low, high) count for nothing, and the others for more; the last one counts `last` times: it may be the mean
-/// of fewer source samples than the others. Throws std::bad_alloc.
+/// Samples outside [low, high) count for nothing, and the others for more; the last one counts `last` times: it may be
+/// the mean of fewer source samples than the others. Throws std::bad_alloc.
 Weights make_weights(const Axis& axis, Kernel kernel, double last = 1);
 
 }  // namespace offloop::image

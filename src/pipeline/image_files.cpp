@@ -67,7 +67,8 @@ Result<fetch::OwnedBytes> read_picture_file(const std::string& path, std::uint64
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return io_error("read", path, errno);
     if (n == 0) return bytes;
-    if (!bytes.append({block, static_cast<std::size_t>(n)})) return Error(ErrorCode::kOutOfMemory, "out of memory for the file", path);
+    if (!bytes.append({block, static_cast<std::size_t>(n)}))
+      return Error(ErrorCode::kOutOfMemory, "out of memory for the file", path);
     if (bytes.size() > max_bytes) return too_large(path, bytes.size(), max_bytes);  // it grew meanwhile
   }
 }

@@ -46,7 +46,8 @@ Result<Unit> PictureJob::start_file(std::string path) {
 Result<Unit> PictureJob::start_url(fetch::Fetcher& fetcher, fetch::Request request) {
   if (!request.max_body.has_value() || *request.max_body > request_.recipe.limits.max_bytes)
     request.max_body = request_.recipe.limits.max_bytes;
-  if (!request.timeout.has_value() && request_.timeout_ns > 0) request.timeout = static_cast<double>(request_.timeout_ns) * 1e-9;
+  if (!request.timeout.has_value() && request_.timeout_ns > 0)
+    request.timeout = static_cast<double>(request_.timeout_ns) * 1e-9;
   body_.emplace(*this);
   return body_->start(fetcher, request);
 }

@@ -26,7 +26,8 @@ inline Pixels natural(int width, int height, Model model, unsigned seed) {
         const double wave = 50 * std::sin((x + 9.0 * c + seed) / 11.0) + 40 * std::cos((y - 5.0 * c) / 17.0);
         const double edge = (x * 3 + y * 2) % 97 < 40 ? 20 : -20;
         const double value = 127 + wave + edge + static_cast<double>(random() % 9) - 4;
-        plane.row(y)[x * plane.channels + c] = static_cast<std::uint8_t>(std::lrint(std::fmin(255, std::fmax(0, value))));
+        plane.row(y)[x * plane.channels + c] =
+            static_cast<std::uint8_t>(std::lrint(std::fmin(255, std::fmax(0, value))));
       }
     }
   }

@@ -17,10 +17,10 @@ const char* color_space_name(ColorSpace space) noexcept;
 
 struct ImageInfo {
   Format format = Format::kUnknown;
-  std::uint32_t width = 0;   ///< as stored, before the orientation is applied
+  std::uint32_t width = 0;  ///< as stored, before the orientation is applied
   std::uint32_t height = 0;
-  std::uint8_t channels = 0;  ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha or CMYK
-  std::uint8_t bits = 8;      ///< a channel
+  std::uint8_t channels = 0;     ///< 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha or CMYK
+  std::uint8_t bits = 8;         ///< a channel
   std::uint8_t orientation = 1;  ///< EXIF, 1 to 8
   ColorSpace color_space = ColorSpace::kSrgb;
   bool has_alpha = false;
@@ -33,8 +33,8 @@ struct ImageInfo {
   [[nodiscard]] std::uint32_t upright_height() const noexcept { return orientation >= 5 ? width : height; }
 };
 
-/// Reads the header and decodes nothing. kUnsupportedFormat: not a picture of ours; kImage: broken; kImageLimit: more than
-/// `limits` allow (max_pixels for the first frame, max_bytes, max_scans). [any thread]
+/// Reads the header and decodes nothing. kUnsupportedFormat: not a picture of ours; kImage: broken; kImageLimit: more
+/// than `limits` allow (max_pixels for the first frame, max_bytes, max_scans). [any thread]
 Result<ImageInfo> read_info(ByteSpan data, const Limits& limits = {});
 
 }  // namespace offloop::image

@@ -6,10 +6,10 @@
 namespace offloop::image {
 
 struct Limits {
-  std::uint64_t max_pixels = 50'000'000;       ///< width x height, summed over the frames that are decoded
-  std::uint64_t max_bytes = 256ULL << 20;      ///< of the encoded input
-  std::uint32_t max_frames = 256;              ///< of an animation, when all of them are asked for
-  std::uint32_t max_scans = 100;               ///< of a progressive JPEG: each costs a pass over the whole picture
+  std::uint64_t max_pixels = 50'000'000;         ///< width x height, summed over the frames that are decoded
+  std::uint64_t max_bytes = 256ULL << 20;        ///< of the encoded input
+  std::uint32_t max_frames = 256;                ///< of an animation, when all of them are asked for
+  std::uint32_t max_scans = 100;                 ///< of a progressive JPEG: each costs a pass over the whole picture
   std::uint64_t max_output_pixels = 50'000'000;  ///< of the result
 };
 

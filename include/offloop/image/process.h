@@ -21,9 +21,9 @@ struct Processed {
   ImageInfo input;
 };
 
-/// Decodes, does the steps and encodes, on this thread. `stop` is looked at after every few rows: a 50-megapixel picture is
-/// let go within milliseconds. Errors: kUnsupportedFormat, kImageLimit, kImage (broken), kInvalidArgument (a crop
-/// outside the picture), kDecoderCrash (with isolate), kStopped, kTimeout, kOutOfMemory. [any thread]
+/// Decodes, does the steps and encodes, on this thread. `stop` is looked at after every few rows: a 50-megapixel
+/// picture is let go within milliseconds. Errors: kUnsupportedFormat, kImageLimit, kImage (broken), kInvalidArgument (a
+/// crop outside the picture), kDecoderCrash (with isolate), kStopped, kTimeout, kOutOfMemory. [any thread]
 Result<Processed> process(ByteSpan data, const Recipe& recipe, const Stop& stop = {}) noexcept;
 
 }  // namespace offloop::image

@@ -22,7 +22,15 @@ enum class Fit : std::uint8_t {
 
 /// Which part stays with kCover, and where the picture goes with kContain.
 enum class Position : std::uint8_t {
-  kCentre, kTop, kRightTop, kRight, kRightBottom, kBottom, kLeftBottom, kLeft, kLeftTop
+  kCentre,
+  kTop,
+  kRightTop,
+  kRight,
+  kRightBottom,
+  kBottom,
+  kLeftBottom,
+  kLeft,
+  kLeftTop
 };
 
 enum class Kernel : std::uint8_t { kNearest, kArea, kLinear, kCubic, kMitchell, kLanczos2, kLanczos3 };
@@ -69,18 +77,19 @@ enum class Subsampling : std::uint8_t { k420, k444 };
 
 /// The form of the result. What a format does not know is ignored.
 struct Output {
-  Format format = Format::kUnknown;  ///< kUnknown: as the input, where we write that format (else PNG with alpha, JPEG without)
-  std::uint8_t quality = 80;         ///< 1 to 100: JPEG, lossy WebP
+  Format format =
+      Format::kUnknown;  ///< kUnknown: as the input, where we write that format (else PNG with alpha, JPEG without)
+  std::uint8_t quality = 80;                    ///< 1 to 100: JPEG, lossy WebP
   Subsampling subsampling = Subsampling::k420;  ///< JPEG
   bool progressive = false;                     ///< JPEG; interlaced PNG
-  bool optimize = false;                        ///< JPEG: Huffman tables for this picture, 2 to 5 % smaller for a second pass
-  std::uint8_t compression = 6;                 ///< PNG: zlib's level, 0 to 9
-  std::uint8_t effort = 4;                      ///< WebP: 0 to 6
-  bool lossless = false;                        ///< WebP
-  bool keep_metadata = false;                   ///< EXIF and XMP; the orientation is reset when it was applied
-  bool keep_profile = false;                    ///< leave colours as they are and keep the profile instead of converting to sRGB
-  bool flatten = false;                         ///< alpha onto the background also where the format could keep it
-  Color background;                             ///< for alpha that goes, and around kContain
+  bool optimize = false;         ///< JPEG: Huffman tables for this picture, 2 to 5 % smaller for a second pass
+  std::uint8_t compression = 6;  ///< PNG: zlib's level, 0 to 9
+  std::uint8_t effort = 4;       ///< WebP: 0 to 6
+  bool lossless = false;         ///< WebP
+  bool keep_metadata = false;    ///< EXIF and XMP; the orientation is reset when it was applied
+  bool keep_profile = false;     ///< leave colours as they are and keep the profile instead of converting to sRGB
+  bool flatten = false;          ///< alpha onto the background also where the format could keep it
+  Color background;              ///< for alpha that goes, and around kContain
 };
 
 /// What is broken: stop, or make the best of it.
@@ -103,7 +112,8 @@ struct Recipe {
   bool isolate = false;     ///< decode in a process of its own
 };
 
-/// kInvalidArgument with what was expected and what came. Whether a crop is inside the picture is known later. [any thread]
+/// kInvalidArgument with what was expected and what came. Whether a crop is inside the picture is known later. [any
+/// thread]
 Result<Unit> check_recipe(const Recipe& recipe);
 
 }  // namespace offloop::image

@@ -1,5 +1,5 @@
-// Pictures from memory, files or URLs through a recipe, with the digests of what came in and what went out: one operation, and no
-// byte of it in Python.
+// Pictures from memory, files or URLs through a recipe, with the digests of what came in and what went out: one
+// operation, and no byte of it in Python.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@ namespace offloop::pipeline {
 
 struct PictureRequest {
   image::Recipe recipe;
-  bool hash = false;          ///< SHA-256 of the input and of the result
-  std::string save_to;        ///< the result goes to this file instead of into memory; "" for memory
+  bool hash = false;            ///< SHA-256 of the input and of the result
+  std::string save_to;          ///< the result goes to this file instead of into memory; "" for memory
   std::int64_t timeout_ns = 0;  ///< from start() on, fetching included; 0 for none
 };
 
@@ -29,8 +29,8 @@ struct Picture {
   std::optional<hash::Digest> input_digest;
 };
 
-/// One picture on its way. Derive, start it once by one of the three; ended() is called exactly once for each start that
-/// succeeded.
+/// One picture on its way. Derive, start it once by one of the three; ended() is called exactly once for each start
+/// that succeeded.
 class PictureJob : private runtime::TaskWork, private runtime::Sink {
  public:
   explicit PictureJob(PictureRequest request);
@@ -47,16 +47,16 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
   /// `fetcher` must live until ended(). The body is limited to max_bytes.
   Result<Unit> start_url(fetch::Fetcher& fetcher, fetch::Request request);
 
-  /// True when it never ran and will not: the input is free at once. Else it ends with kStopped soon, unless it was faster. ended() comes in
-  /// any case. [any thread, after start]
+  /// True when it never ran and will not: the input is free at once. Else it ends with kStopped soon, unless it was
+  /// faster. ended() comes in any case. [any thread, after start]
   bool cancel() noexcept;
   /// As start, on this thread; ended() has been called when it returns. [any thread]
   void run_here(ByteSpan data) noexcept;
   void run_file_here(std::string path) noexcept;
 
  protected:
-  /// The last call: the job may be deleted in it. Must not block, must not throw. [worker, or I/O thread for what a transfer ended
-  /// with]
+  /// The last call: the job may be deleted in it. Must not block, must not throw. [worker, or I/O thread for what a
+  /// transfer ended with]
   virtual void ended(Result<Picture> result) noexcept = 0;
 
  private:
@@ -67,8 +67,8 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
   };
 
   Result<Unit> submit();
-  void body_came(Result<fetch::CollectedBody> result) noexcept;             // [I/O thread]
-  void run_task() noexcept override;                                        // [worker]
+  void body_came(Result<fetch::CollectedBody> result) noexcept;                      // [I/O thread]
+  void run_task() noexcept override;                                                 // [worker]
   void accept(runtime::PortItem* first, runtime::PortItem* last) noexcept override;  // [worker]
   Result<Picture> make(ByteSpan data) noexcept;
   Result<Picture> make_of_file() noexcept;

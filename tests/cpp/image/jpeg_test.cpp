@@ -8,8 +8,8 @@
 #include "image/encoder.h"
 #include "image/exif.h"
 #include "image/jpeg_scans.h"
-#include "support/image_pictures.h"
 #include "offloop/image/process.h"
+#include "support/image_pictures.h"
 
 namespace offloop::image {
 namespace {
@@ -76,8 +76,12 @@ TEST(Jpeg, PlanesAreTheSamePictureAsRgb) {
       Collected rows(shape);
       ASSERT_TRUE(planes->decode(rows, {}).ok());
       // Written again from the planes, at the same quality, next to nothing is lost.
-      Pixels ycc{Model::kYcc, width, height, subsampling == Subsampling::k420 ? 2 : 1,
-                 subsampling == Subsampling::k420 ? 2 : 1, std::move(rows.planes)};
+      Pixels ycc{Model::kYcc,
+                 width,
+                 height,
+                 subsampling == Subsampling::k420 ? 2 : 1,
+                 subsampling == Subsampling::k420 ? 2 : 1,
+                 std::move(rows.planes)};
       const Bytes again = encoded(ycc, output);
       const auto first = opened(bytes);
       const auto second = opened(again);
@@ -113,7 +117,8 @@ TEST(Jpeg, GreyStaysGreyAndCmykBecomesRgb) {
   EXPECT_EQ(decoder->info().color_space, ColorSpace::kGrey);
   EXPECT_EQ(decoder->prepare({}).value().model, Model::kGrey);
 
-  const Bytes cmyk = testing::cmyk_jpeg(16, 16, {0, 255, 255, 255});  // inverted, as Adobe writes: full cyan, no other ink
+  const Bytes cmyk =
+      testing::cmyk_jpeg(16, 16, {0, 255, 255, 255});  // inverted, as Adobe writes: full cyan, no other ink
   const auto inks = opened(cmyk);
   EXPECT_EQ(inks->info().color_space, ColorSpace::kCmyk);
   Collected rows(inks->prepare({}).value());

@@ -65,7 +65,8 @@ Turn inverse(Turn turn) {
   return {};
 }
 
-// Odd sizes: where chroma has half the samples, its last one stands for a single pixel, and a turn brings it to the other end.
+// Odd sizes: where chroma has half the samples, its last one stands for a single pixel, and a turn brings it to the
+// other end.
 TEST(Process, EveryOrientationComesOutUpright) {
   const Pixels upright = natural(121, 87, Model::kRgb, 1);
   Output output;
@@ -94,8 +95,11 @@ TEST(Process, PlanesAndRgbGiveTheSamePicture) {
   Output output;
   output.quality = 98;
   const Bytes bytes = encoded(natural(300, 200, Model::kRgb, 2), output);
-  for (const auto& steps : {std::vector<Step>{Resize{150, 0}}, {Resize{64, 64}}, {Crop{11, 7, 101, 99}},
-                            {Crop{11, 7, 200, 150}, Resize{91, 0}, Flop{}}, {Resize{450, 301, Fit::kFill}}}) {
+  for (const auto& steps : {std::vector<Step>{Resize{150, 0}},
+                            {Resize{64, 64}},
+                            {Crop{11, 7, 101, 99}},
+                            {Crop{11, 7, 200, 150}, Resize{91, 0}, Flop{}},
+                            {Resize{450, 301, Fit::kFill}}}) {
     const Recipe planes = recipe_of(steps);
     Recipe rgb = planes;
     rgb.steps.emplace_back(Crop{0, 0, 1, 1});
@@ -164,7 +168,8 @@ TEST(Process, LimitsAreExact) {
 }
 
 TEST(Process, WhatIsNoPictureIsUnsupported) {
-  for (const char* text : {"", "x", "<svg xmlns='http://www.w3.org/2000/svg'/>", "%PDF-1.7", "P6 1 1 255 abc", "8BPS", "BM"}) {
+  for (const char* text :
+       {"", "x", "<svg xmlns='http://www.w3.org/2000/svg'/>", "%PDF-1.7", "P6 1 1 255 abc", "8BPS", "BM"}) {
     const std::string_view view(text);
     const ByteSpan span(reinterpret_cast<const std::uint8_t*>(view.data()), view.size());
     EXPECT_EQ(error_of(span, recipe_of({Resize{1, 1}})), ErrorCode::kUnsupportedFormat) << text;

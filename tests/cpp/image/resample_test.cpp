@@ -23,7 +23,8 @@ Plane noise(int width, int height, int channels, unsigned seed) {
 
 Plane resampled(const Plane& in, const Axis& x, const Axis& y, Kernel kernel, bool alpha = false) {
   Plane out(x.size, y.size, in.channels);
-  PlaneResampler resampler(std::make_shared<PreparedAxis>(x, kernel), std::make_shared<PreparedAxis>(y, kernel), alpha, out);
+  PlaneResampler resampler(std::make_shared<PreparedAxis>(x, kernel), std::make_shared<PreparedAxis>(y, kernel), alpha,
+                           out);
   for (int row = 0; row < in.height; ++row) resampler.push(in.row(row));
   EXPECT_TRUE(resampler.full());
   return out;
@@ -88,8 +89,12 @@ TEST(Weights, AddUpToOneAndStayWithinTheirWindow) {
 }
 
 TEST(PlaneResampler, IsWithinOneLevelOfTheTextbook) {
-  for (const auto& [w, h, to_w, to_h, channels] :
-       {std::tuple{64, 48, 20, 17, 1}, {37, 41, 29, 6, 3}, {16, 9, 40, 31, 4}, {5, 5, 1, 1, 2}, {1, 1, 7, 3, 3}, {3, 90, 50, 12, 1}}) {
+  for (const auto& [w, h, to_w, to_h, channels] : {std::tuple{64, 48, 20, 17, 1},
+                                                   {37, 41, 29, 6, 3},
+                                                   {16, 9, 40, 31, 4},
+                                                   {5, 5, 1, 1, 2},
+                                                   {1, 1, 7, 3, 3},
+                                                   {3, 90, 50, 12, 1}}) {
     const Plane in = noise(w, h, channels, 1);
     const Axis x = whole(w, to_w);
     const Axis y = whole(h, to_h);
@@ -97,7 +102,8 @@ TEST(PlaneResampler, IsWithinOneLevelOfTheTextbook) {
     const std::vector<double> expected = exact(in, x, y);
     for (int v = 0; v < to_h; ++v) {
       for (int i = 0; i < to_w * channels; ++i)
-        ASSERT_NEAR(out.row(v)[i], expected[static_cast<std::size_t>(v * to_w * channels + i)], 1.0) << w << "x" << h << " at " << v << "," << i;
+        ASSERT_NEAR(out.row(v)[i], expected[static_cast<std::size_t>(v * to_w * channels + i)], 1.0)
+            << w << "x" << h << " at " << v << "," << i;
     }
   }
 }
@@ -115,7 +121,8 @@ TEST(PlaneResampler, AWindowIsAPartOfTheWhole) {
 TEST(PlaneResampler, WhatACropTookAwayDoesNotShineIn) {
   Plane in(40, 40, 1);
   for (int y = 0; y < 40; ++y)
-    for (int x = 0; x < 40; ++x) in.row(y)[x] = static_cast<std::uint8_t>(x >= 10 && x < 30 && y >= 10 && y < 30 ? 100 : 255);
+    for (int x = 0; x < 40; ++x)
+      in.row(y)[x] = static_cast<std::uint8_t>(x >= 10 && x < 30 && y >= 10 && y < 30 ? 100 : 255);
   const Axis axis{10, 2, 10, 10, 30};
   const Plane out = resampled(in, axis, axis, Kernel::kLanczos3);
   for (int y = 0; y < 10; ++y)
