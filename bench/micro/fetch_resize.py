@@ -166,6 +166,7 @@ def main() -> None:
     row.notes.append(f"offloop makes {harness.shown(rates, '/s')}, nginx on the same cores")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report.facts["peak_mb"] = round(peak)
+    row.notes.append(f"peak memory of the process, all contenders and {len(bodies)} pictures included: {peak:.0f} MB")
     report.add(row)
     report.finish()
 

@@ -210,6 +210,8 @@ def main() -> None:
             row = measure(case, loop, pool, sharp, Path(name), given.repeats)
             rate = Spread.of([1 / seconds for seconds in row.rounds["offloop"]])
             row.notes.append(f"offloop makes {harness.shown(rate, '/s')} a core")
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            row.notes.append(f"peak memory of the process so far, all contenders but sharp included: {peak:.0f} MB")
             if sharp.folder:
                 row.demand("sharp / offloop", row.ratio("sharp", "offloop"), case.over_sharp, source=case.why)
             if case.name.startswith("JPEG of"):
@@ -220,9 +222,6 @@ def main() -> None:
             report.add(row)
         if sharp.folder:
             report.facts["contenders"]["sharp"] = sharp.run(cases(True)[0], Path(name), 1)[2]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report.facts["peak_mb"] = round(peak)
-    print(f"peak memory of this process, inputs and all contenders but sharp: {peak:.0f} MB")
     report.finish()
 
 
