@@ -181,7 +181,7 @@ test-python: build
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \
 	  $(wildcard $(patsubst %,tests/python/test_%.py,install layers no_static_destructors origin sums errors cli_hash cli_fetch cli_image bench_command \
-  bench_guard bench_pages bench_runner bench_statistics)))'
+  bench_guard bench_pages bench_runner bench_statistics profile)))'
 
 # The bridge and the packaging on the oldest and the newest CPython found, from the wheels that would be shipped.
 bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batch buffers contexts hashing lifecycle operation \

@@ -242,7 +242,7 @@ def test_latencies_are_bounds_of_their_buckets() -> None:
 def test_stacks_of_perf_are_the_cores_alone() -> None:
     script = (
         "offloop-w0  4242 \n"
-        "\t    7f10 non-virtual thunk to offloop::hash::(anonymous namespace)::run(offloop::Quantum&) (/lib/liboffloop.so.0)\n"
+        "\t    7f10 non-virtual thunk to offloop::hash::(anonymous namespace)::run(offloop::Q&) (/lib/liboffloop.so)\n"
         "\t    7f00 [unknown] (/usr/lib/libc.so.6)\n\n"
         "python3  4241 \n\t    55aa main (/usr/bin/python3)\n\n"
         "offloop-io-0  4243 \n\t ffffffff81000000 do_syscall_64 ([kernel.kallsyms])\n\n"
