@@ -242,7 +242,7 @@ def test_latencies_are_bounds_of_their_buckets() -> None:
 def test_stacks_of_perf_are_the_cores_alone() -> None:
     script = (
         "offloop-w0  4242 \n"
-        "\t    7f10 offloop::hash::(anonymous namespace)::run(offloop::Quantum&) (/lib/liboffloop.so.0)\n"
+        "\t    7f10 non-virtual thunk to offloop::hash::(anonymous namespace)::run(offloop::Q&) (/lib/liboffloop.so)\n"
         "\t    7f00 [unknown] (/usr/lib/libc.so.6)\n\n"
         "python3  4241 \n\t    55aa main (/usr/bin/python3)\n\n"
         "offloop-io-0  4243 \n\t ffffffff81000000 do_syscall_64 ([kernel.kallsyms])\n\n"
@@ -254,9 +254,13 @@ def test_stacks_of_perf_are_the_cores_alone() -> None:
 
 
 def test_stacks_of_py_spy_are_added_up() -> None:
-    assert pyspy.folded("main (a.py:1);work (a.py:2) 3\nmain (a.py:1);work (a.py:2) 4\n\nnonsense\n") == {
-        "main (a.py:1);work (a.py:2)": 7
-    }
+    text = (
+        "main (a.py:1);work (a.py:2) 3\n"
+        "main (a.py:1);work (a.py:2) 4\n\n"
+        "run (offloop/profiling/child.py:70) 9\nnonsense\n"
+        """process 42:"python -c 'a; b'";process 43:"sh";main (a.py:1) 2\n"""
+    )
+    assert pyspy.folded(text) == {"main (a.py:1);work (a.py:2)": 7, "process 42;process 43;main (a.py:1)": 2}
 
 
 def test_widths_are_shares_of_the_time() -> None:

@@ -15,6 +15,7 @@ HZ = 199
 # Names of the core's threads, see docs/guide/debug-native-errors.md.
 CORE = "offloop-"
 _HEAD = re.compile(r"^(?P<thread>\S.*?)\s+\d+\s*$")
+_NOISE = re.compile(r"\(anonymous namespace\)::|^(non-)?virtual thunk to ")
 _FRAME = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.*) \((?P<object>[^()]*(?:\([^()]*\))?)\)$")
 
 
@@ -106,4 +107,7 @@ def _shown(frame: re.Match[str]) -> str:
     symbol = frame["symbol"]
     if symbol == "[unknown]":
         return f"[{os.path.basename(frame['object'].split(' ')[0])}]"
-    return re.sub(r"\(anonymous namespace\)::", "", symbol).split("(")[0].replace(";", ",") or symbol
+    return (
+        re.sub(r"\(anonymous namespace\)::|^(non-)?virtual thunk to ", "", symbol).split("(")[0].replace(";", ",")
+        or symbol
+    )

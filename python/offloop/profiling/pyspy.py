@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from offloop.profiling.tools import Recorder, Unavailable, ended, find, last_line
 
 HZ = 100
+_WATCHER = "profiling/child.py"
+_PROCESS = re.compile(r'(process \d+):"')
 _PATIENCE_S = 3.0  # a process that has just been started is not Python yet
 
 
@@ -77,10 +81,24 @@ class PySpy(Recorder):
 
 
 def folded(text: str) -> dict[str, int]:
-    """The stacks of py-spy's raw format: frames, a blank, a number."""
+    """The stacks of py-spy's raw format: frames, a blank, a number. Without those of the watcher."""
     stacks: dict[str, int] = {}
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
-        if stack and count.isdigit():
-            stacks[stack] = stacks.get(stack, 0) + int(count)
+        if not stack or not count.isdigit() or _WATCHER in stack:
+            continue
+        name = ";".join(_without_arguments(stack.split(";")))
+        stacks[name] = stacks.get(name, 0) + int(count)
     return stacks
+
+
+def _without_arguments(parts: list[str]) -> Iterator[str]:
+    """``process 42:"python -c 'a; b'"`` becomes ``process 42``: its arguments may be anything."""
+    inside = False
+    for part in parts:
+        head = None if inside else _PROCESS.match(part)
+        if head:
+            yield head[1]
+        elif not inside:
+            yield part
+        inside = (inside or head is not None) and not part.endswith('"')

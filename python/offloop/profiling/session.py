@@ -17,7 +17,7 @@ from offloop.profiling import child, figures, perf, pyspy
 from offloop.profiling.tools import Recorder, Unavailable
 
 # Stops itself, then becomes the command: perf is there before its first instruction.
-_GATE = 'kill -STOP $$; exec "$@"'
+_GATE = 'kill -STOP $$ && exec "$@"'
 
 
 @dataclass(slots=True)
