@@ -22,6 +22,7 @@ class PictureServer:
                 body = pictures.get(self.path.partition("?")[0], other)
                 self.send_response(200 if body is not None else 404)
                 self.send_header("Content-Length", str(len(body or b"")))
+                self.send_header("Connection", "close")  # kept alive it would keep its thread
                 self.end_headers()
                 self.wfile.write(body or b"")
 

@@ -38,15 +38,16 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def children() -> list[int]:
+def decoders() -> list[int]:
+    """The decoder processes of this one, which has other children besides."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                status = (entry / "stat").read_text().rpartition(")")[2].split()
+                name, _, status = (entry / "stat").read_text().rpartition(")")
             except OSError:
                 continue
-            if int(status[1]) == os.getpid():
+            if name.endswith("(offloop-decoder") and int(status.split()[1]) == os.getpid():
                 found.append(int(entry.name))
     return found
 
@@ -96,9 +97,9 @@ async def test_many_at_once_and_a_dead_decoder_between() -> None:
             *(offloop.image.resize(picture, width=10, format="webp", isolate=True) for picture in pictures)
         )
         assert got == expected
-        decoders = children()
-        assert decoders
-        for pid in decoders:  # all idle: the next pictures get new ones, and nobody is told
+        idle = decoders()
+        assert idle
+        for pid in idle:  # the next pictures get new ones, and nobody is told
             os.kill(pid, signal.SIGKILL)
 
 
@@ -114,10 +115,10 @@ def test_a_program_ends_silently_and_leaves_no_decoder(ending: str) -> None:
     code = (
         "import asyncio, os, sys\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from test_isolation import children, offloop, png\n"
+        "from test_isolation import decoders, offloop, png\n"
         "async def main(): await offloop.image.resize(png(64, 48), width=16, isolate=True)\n"
         "asyncio.run(main())\n"
-        "print(*children(), flush=True)\n" + ending
+        "print(*decoders(), flush=True)\n" + ending
     )
     command = [sys.executable, "-c", code, Path(__file__).parent]
     # What it leaves behind keeps the pipe open no longer than it lives: decoders have /dev/null there.
