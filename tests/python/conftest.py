@@ -245,7 +245,7 @@ def native_objects_balance(request: pytest.FixtureRequest) -> Iterator[None]:
     before = live_counts()
     keepers = ("test_fetch", "test_bad_origin", "test_image", "test_isolation", "test_trace")
     if before is not None and request.path.name.startswith(keepers):
-        # The process's own fetcher keeps its connections and its thread, and idle decoders are kept for the next picture.
+        # The process's own fetcher keeps connections and its thread, and idle decoders are kept for the next picture.
         before = {kind: count for kind, count in before.items() if kind not in ("descriptors", "native threads")}
     yield
     if before is None or request.node.get_closest_marker("allow_live_objects") is not None:
