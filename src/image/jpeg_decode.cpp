@@ -12,8 +12,8 @@
 namespace offloop::image {
 namespace {
 
-// What must be left for the resampler: below, the inverse DCT's own low pass shows. Chosen by
-// tests/cpp/image/quality_test.cpp, which compares with a decode at full size.
+// What must be left for the resampler: below, the inverse DCT's own low pass shows.
+// tests/python/test_image_reference.py holds the result to what Pillow loses from a decode at full size.
 constexpr double kLeftForResampler = 1.5;
 
 class JpegDecoder final : public Decoder {
