@@ -113,8 +113,8 @@ bench-guard: build
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
 # Two lanes at once: compilers keep a core busy, Python tests wait for much of their time. In each what fails quickly comes
-# first. The package as shipped is tested on asyncio's loop, with what is about the package and its programs, and with the bridge; the
-# build that counts runs the bridge again, on all loops, and alone what is about native objects.
+# first. The package as shipped is tested on asyncio's loop with what is about it, its programs, hashing and the operation; the rest
+# of the bridge on the build that counts, on all loops, and on the newest CPython's wheel, on asyncio's.
 test:
 	@$(system) build test
 	@tools/dev/side-by-side '$(MAKE) lane-cpp' '$(MAKE) lane-python'
@@ -126,12 +126,12 @@ lane-cpp:
 	@$(MAKE) test-tsan
 	@$(MAKE) test-aarch64
 
-counted_only := bad_origin cancel_phases fetch fetch_faults fetch_lifecycle http2 image isolation leaks model native_exceptions \
-  out_of_memory spin trace
+counted_only := backpressure bad_origin batch cancel_phases fetch fetch_faults fetch_lifecycle http2 image isolation leaks lifecycle model \
+  native_exceptions out_of_memory spin trace
 lane-python:
 	@$(MAKE) test-python PYTEST='$(PYTEST) --loops=asyncio $(patsubst %,--ignore=tests/python/test_%.py,$(counted_only))'
 	@$(MAKE) test-counters
-	@$(MAKE) test-ends
+	@$(MAKE) test-ends ends_loops=--loops=asyncio
 
 # $(call ctest,PRESET,TARGET,RUNNER,ARGUMENTS)
 define ctest
@@ -192,7 +192,7 @@ bridge_tests := $(wildcard $(patsubst %,tests/python/test_%.py,backpressure batc
 matrix := $(PYTHON) tools/dev/matrix.py --jobs $(JOBS)
 test-ends: deps venv
 	@$(system) test
-	@$(matrix) --ends --done $(abspath $(py)) -- $(bridge_tests) $(PYTEST)
+	@$(matrix) --ends --done $(abspath $(py)) -- $(bridge_tests) $(PYTEST) $(ends_loops)
 
 # Every CPython from 3.11 on, fetched from Debian's archive where it is missing, on all kinds of loop and task; a table at the end.
 # A free-threaded one that OFFLOOP_FT_PYTHON names (several: separated by colons) is a row more.
