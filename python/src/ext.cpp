@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "cast.h"
 #include "fetch_cores.h"
 #include "offloop/fetch/options.h"
 #include "offloop/fetch/url.h"
@@ -127,19 +128,6 @@ nb::dict timings_of(const ResponseInfo& info) {
   d["first_byte"] = seconds(info.timings.first_byte_ns);
   d["total"] = seconds(info.timings.total_ns);
   return d;
-}
-
-/// For callers that know nothing of exceptions.
-template <class Value>
-PyObject* cast_or_null(Value&& value) noexcept {
-  try {
-    return nb::cast(std::forward<Value>(value)).release().ptr();
-  } catch (nb::python_error& error) {
-    error.restore();
-  } catch (const std::exception&) {
-    PyErr_NoMemory();
-  }
-  return nullptr;
 }
 
 PyObject* convert_response(Response&& response) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 
+#include "cast.h"
 #include "image_cores.h"
 #include "offloop/image/budget.h"
 #include "offloop/image/process.h"
@@ -30,19 +31,6 @@ void check(const Result<Unit>& result) {
   if (result.ok()) return;
   core_api()->set_error(result.error());
   throw nb::python_error();
-}
-
-/// For callers that know nothing of exceptions.
-template <class Value>
-PyObject* cast_or_null(Value&& value) noexcept {
-  try {
-    return nb::cast(std::forward<Value>(value)).release().ptr();
-  } catch (nb::python_error& error) {
-    error.restore();
-  } catch (const std::exception&) {
-    PyErr_NoMemory();
-  }
-  return nullptr;
 }
 
 /// Made once, when it comes back: a result's bytes are asked for again and again.
