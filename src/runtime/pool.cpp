@@ -60,8 +60,18 @@ bool Pool::submit(Work* first, std::size_t n) noexcept {
     return true;
   }
   s.last_submit_ns.store(now, std::memory_order_relaxed);
+  s.submitter.note();
   s.wake_for_share(now);
   return true;
+}
+
+/// wake_for_share() takes a submitter that pauses for one that sleeps. This one may be delivering what it got.
+void Pool::Impl::share_what_waits(std::int64_t now) noexcept {
+  if (sleeping.load(std::memory_order_relaxed) != 0 &&
+      now - last_submit_ns.load(std::memory_order_relaxed) >= kSubmitterBusyNs && placement.matters() &&
+      submitter.runs())
+    last_submit_ns.store(now, std::memory_order_relaxed);
+  wake_for_share(now);
 }
 
 void Pool::Impl::take_inbox() noexcept {
@@ -201,7 +211,7 @@ bool Pool::acquire(Quantum& q) noexcept {
     if (group == nullptr) return false;
     // Before the lanes are dealt out, so that who is woken counts: two long streams are two workers' work, not one
     // pair's.
-    if (s.waiting > 1) s.wake_for_share(now_ns());
+    if (s.waiting > 1) s.share_what_waits(now_ns());
     const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
     q.group_ = group;
     q.timed_ = !group->prompt || s.long_debt_ns > 0;

@@ -7,6 +7,7 @@
 
 #include "offloop/runtime/fork.h"
 #include "offloop/runtime/pool.h"
+#include "submitter.h"
 #include "worker.h"
 
 namespace offloop::runtime {
@@ -18,13 +19,15 @@ inline constexpr std::int64_t kSpinNs = 50'000;
 inline constexpr std::int64_t kMostLongDebtNs = 1'000'000'000;
 
 struct Pool::Impl : Wakefulness {
-  explicit Impl(Pool* owner) noexcept : Wakefulness(available_cpus()), pool(owner) {}
+  explicit Impl(Pool* owner) noexcept : Wakefulness(available_cpus()), pool(owner), placement(cpus) {}
 
   Pool* const pool;
   const std::uint32_t generation = fork_generation();  ///< after a fork this pool is a picture of the parent's
-  std::atomic<bool> spinning{false};                   ///< a worker spins: at most one does
-  std::atomic<std::uint32_t> live{0};                  ///< worker threads that have not returned; a futex word
-  std::atomic<std::uint64_t> never_ran{0};             ///< works that were ended because the pool was closed
+  Placement placement;
+  Submitter submitter;
+  std::atomic<bool> spinning{false};        ///< a worker spins: at most one does
+  std::atomic<std::uint32_t> live{0};       ///< worker threads that have not returned; a futex word
+  std::atomic<std::uint64_t> never_ran{0};  ///< works that were ended because the pool was closed
 
   std::mutex mutex;             ///< guards the groups' queues, the ring and the two counts below
   std::uint64_t waiting = 0;    ///< works in the groups' queues
@@ -45,6 +48,7 @@ struct Pool::Impl : Wakefulness {
   void leave_ring(Group* group) noexcept;                                // under mutex
   Group* next_ready() noexcept;                                          // under mutex
   std::int64_t fill(Quantum& q, Group* group, unsigned lanes) noexcept;  // under mutex
+  void share_what_waits(std::int64_t now) noexcept;                      // under mutex
   void idle(Worker& worker) noexcept;
   void run(Worker& worker) noexcept;
   bool leaves(Worker& worker) noexcept;

@@ -27,12 +27,14 @@ void Pool::report_bytes(std::uint64_t n) noexcept {
 
 void Pool::Impl::run(Worker& worker) noexcept {
   tl_worker = &worker;
+  worker.seat.open();
   while (!leaves(worker)) {
     Quantum q(*pool, worker);
     if (!pool->acquire(q)) {
       idle(worker);
       continue;
     }
+    worker.seat.take();
     if (q.count != 0) {
       const std::int64_t from = q.timed_ ? now_ns() : 0;
       if (q.group_->prompt) {
@@ -56,7 +58,8 @@ bool Pool::Impl::leaves(Worker& worker) noexcept {
   if (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) return false;
   const std::lock_guard lock(threads_mutex);
   if (!closed.load(std::memory_order_acquire) && worker.index < target.load(std::memory_order_relaxed)) return false;
-  worker.running = false;
+  worker.seat.leave();
+  worker.running = false;  // from here on another thread may be it
   return true;
 }
 
@@ -73,7 +76,9 @@ void Pool::Impl::idle(Worker& worker) noexcept {
     spinning.store(false, std::memory_order_release);
     if (found) return;
   }
+  worker.seat.leave();
   sleep(worker, worker.index);
+  worker.seat.settle();
 }
 
 bool Pool::Impl::start_thread(Worker& worker) noexcept {
@@ -125,7 +130,7 @@ bool Pool::Impl::start_threads(unsigned n) noexcept {
   unsigned started = 0;
   for (unsigned i = 0; i < n; ++i) {
     if (i == workers.size()) {
-      auto* worker = new (std::nothrow) Worker(pool, i);
+      auto* worker = new (std::nothrow) Worker(pool, i, placement);
       if (worker == nullptr) break;
       workers.push_back(worker);
     }

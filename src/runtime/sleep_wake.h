@@ -43,7 +43,8 @@ struct SleepOrders {
   static constexpr auto kSeeEnd = std::memory_order_acquire;  ///< their loads
 };
 
-/// Item is linked by `next`; Parking has wait(word, expected) and wake(word), as futex(2) has them.
+/// Item is linked by `next`; Parking has wait(word, expected) and wake(word), as futex(2) has them, and place(sleeper),
+/// which is called before one that sleeps is told to rise, and may choose where it will run.
 template <class A, class Item, class Parking, class Orders = SleepOrders>
 class SleepWake {
   template <class T>
@@ -189,6 +190,7 @@ class SleepWake {
     Sleeper* sleeper = nullptr;
     {
       const std::lock_guard lock(idle_mutex);
+      if (Sleeper* next = idle_first) Parking::place(*next);
       sleeper = pop();
     }
     if (sleeper == nullptr) return;

@@ -8,6 +8,7 @@
 #include "offloop/runtime/histogram.h"
 #include "offloop/runtime/work.h"
 #include "parking.h"
+#include "placement.h"
 #include "sleep_wake.h"
 
 namespace offloop::runtime {
@@ -32,12 +33,14 @@ struct FutexParking {
     futex_wait(&word, expected, -1);
   }
   static void wake(std::atomic<std::uint32_t>& word) noexcept { futex_wake(&word, 1); }
+  template <class Sleeper>
+  static void place(Sleeper& sleeper) noexcept;
 };
 using Wakefulness = SleepWake<StdAtomics, Work, FutexParking>;
 
 class alignas(64) Worker : public Wakefulness::Sleeper {
  public:
-  Worker(Pool* owner, unsigned number) noexcept : pool(owner), index(number) {}
+  Worker(Pool* owner, unsigned number, Placement& placement) noexcept : pool(owner), index(number), seat(placement) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -45,8 +48,15 @@ class alignas(64) Worker : public Wakefulness::Sleeper {
   const unsigned index;
   bool running = false;  ///< a thread runs it, and will not leave; guarded by Pool::Impl::threads_mutex
 
+  Seat seat;  ///< reserve(): under the lock of the idle list; else only this worker
+
   Tally done, stopped, failed, bytes, quanta, lanes;
   Histogram queue_ns, run_ns;
 };
+
+template <class Sleeper>
+void FutexParking::place(Sleeper& sleeper) noexcept {
+  static_cast<Worker&>(sleeper).seat.reserve();
+}
 
 }  // namespace offloop::runtime

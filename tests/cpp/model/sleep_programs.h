@@ -41,6 +41,8 @@ struct Parking {
     g_futexes->of(word.bits()).wait(word.bits(), expected);
   }
   static void wake(Atomic<std::uint32_t>& word) { g_futexes->of(word.bits()).wake(); }
+  template <class Sleeper>
+  static void place(Sleeper& /*sleeper*/) {}  // under the lock, before the store that says to rise: nothing to find
 };
 
 template <class Orders = SleepOrders>
