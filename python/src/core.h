@@ -108,6 +108,7 @@ struct PyOperation {
   Shared<OpState> state;
   Shared<bool> blocking;   ///< _asyncio_future_blocking
   Shared<bool> log_error;  ///< an exception that nobody has seen yet
+  Shared<bool> turn;       ///< kValue: whoever awaits it first lets the loop turn once, see hash.cpp
   bool kept;               ///< holds a reference to itself: somebody waits, so it must not die before it wakes them
 };
 
@@ -143,7 +144,7 @@ struct LoopPort {
   Core* parked_last = nullptr;
   bool step_soon = false;       ///< each waiter is a callback of its own, not stepped inside the drain; see drain()
   std::uint32_t in_flight = 0;  ///< cores between start() and delivery
-  std::int64_t inline_ns = 0;   ///< work done on the loop since the last drain
+  std::int64_t inline_ns = 0;   ///< work done on the loop since it last turned, as far as is known; see hash.cpp
   std::int64_t inline_credit_ns = 0;  ///< see hash.cpp
   std::int64_t credit_at_ns = 0;
   std::int64_t drain_started_ns = 0;
@@ -163,8 +164,9 @@ bool init_operation_type(PyObject* module);
 PyObject* new_operation(Core* core, const char* name);
 /// The same for a caller that knows the running loop's port; null for none.
 PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name);
-/// One that is done already. `loop_port` says whose. Steals `value`.
-PyObject* new_done_operation(LoopPort* loop_port, PyObject* value, const char* name);
+/// One that is done already. `loop_port` says whose. Steals `value`. With `turn` the first await of it lets the loop
+/// turn.
+PyObject* new_done_operation(LoopPort* loop_port, PyObject* value, const char* name, bool turn = false);
 /// The core has come back: sets the result, frees the core, wakes who waits. Leaves KeyboardInterrupt or SystemExit
 /// set.
 void deliver_core(Core* core);

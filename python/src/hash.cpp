@@ -24,32 +24,36 @@ using hash::Algorithm;
 using hash::Digest;
 using runtime::Outcome;
 
-// When to hash on the loop at once (docs/design/bridge.md). Handing over and coming back costs the loop about 1
-// us, so a message that costs less is not worth it; but a task that awaits nothing else would never let the loop turn,
-// so after 100 us of such work the next message goes to the pool whatever its size.
-constexpr std::int64_t kAlwaysInlineNs = 1'000;
-constexpr std::int64_t kInlineBetweenDrainsNs = 100'000;
+// When to hash on the loop at once (docs/design/bridge.md). Handing over and coming back costs the loop 1 to 2 us, so a
+// message that costs less is not worth it; but a task that awaits nothing else would never let the loop turn, so after
+// 100 us of such work the next operation lets it, once, when it is awaited.
+constexpr std::int64_t kAlwaysInlineNs = 1'500;
+constexpr std::int64_t kInlineBetweenTurnsNs = 100'000;
 // Larger ones may run inline while there is credit: a lone await then costs its hashing instead of 20 to 50 us of
 // waiting. 20 us at most, refilled at 2 % of the time: a loop cannot spend more than that on them.
 constexpr std::int64_t kCreditNs = 20'000;
 constexpr std::int64_t kCreditShare = 50;
 
-/// How much faster a message runs here than a handover, or a reason not to run it here.
-bool run_inline(LoopPort* lp, std::size_t bytes) {
+enum class Where : std::uint8_t { kPool, kHere, kHereThenTurn };
+
+/// Where a message of so many bytes is hashed, and whether who awaits it has to let the loop turn first.
+Where where_to_hash(LoopPort* lp, std::size_t bytes) {
   static const std::size_t always = hash::sha256_bytes_within(kAlwaysInlineNs - 200);  // 200 ns: padding and the call
   static const std::size_t most = hash::sha256_bytes_within(kCreditNs);
-  if (bytes > most || lp->inline_ns >= kInlineBetweenDrainsNs) return false;
+  if (bytes > most) return Where::kPool;
   static const double ns_per_byte = 1.0 / static_cast<double>(hash::sha256_bytes_within(1'000'000)) * 1e6;
   const auto cost = static_cast<std::int64_t>(static_cast<double>(bytes + 128) * ns_per_byte);
   if (bytes > always) {
     const std::int64_t now = runtime::now_ns();
     lp->inline_credit_ns = std::min(kCreditNs, lp->inline_credit_ns + (now - lp->credit_at_ns) / kCreditShare);
     lp->credit_at_ns = now;
-    if (lp->inline_credit_ns < cost) return false;
+    if (lp->inline_credit_ns < cost) return Where::kPool;
     lp->inline_credit_ns -= cost;
   }
   lp->inline_ns += cost + 100;
-  return true;
+  if (lp->inline_ns < kInlineBetweenTurnsNs) return Where::kHere;
+  lp->inline_ns = 0;
+  return Where::kHereThenTurn;
 }
 
 PyObject* stopped() {
@@ -227,13 +231,14 @@ PyObject* message_operation(PyObject* data, const Algorithm& algorithm, Form for
     char* bytes = nullptr;
     Py_ssize_t size = 0;
     PyBytes_AsStringAndSize(data, &bytes, &size);
-    if (run_inline(lp, static_cast<std::size_t>(size))) {
+    const Where where = where_to_hash(lp, static_cast<std::size_t>(size));
+    if (where != Where::kPool) {
       bump(port_stats().inlined);
       const std::int64_t began = tracing() ? runtime::now_ns() : 0;
       const Digest digest =
           hash::sha256_now({reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size)});
       if (began != 0) trace_inline(lp, name, began);
-      return new_done_operation(lp, digest_object(digest, form), name);
+      return new_done_operation(lp, digest_object(digest, form), name, where == Where::kHereThenTurn);
     }
   }
   auto* core = new (std::nothrow) MessageCore(algorithm, form);

@@ -73,6 +73,11 @@ static PySendResult send_step(PyObject* self, PyObject** result) {
     *result = Ref::to(self).release();
     return PYGEN_NEXT;
   }
+  if (op->turn) {
+    op->turn = false;
+    *result = Ref::to(Py_None).release();  // what asyncio.sleep(0) yields
+    return PYGEN_NEXT;
+  }
   *result = outcome(op);
   return *result != nullptr ? PYGEN_RETURN : PYGEN_ERROR;
 }

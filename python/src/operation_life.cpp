@@ -70,6 +70,7 @@ static PyOperation* allocate(const char* name, OpState state) {
   op->state = state;
   op->blocking = false;
   op->log_error = false;
+  op->turn = false;
   op->kept = false;
   return op;
 }
@@ -208,7 +209,7 @@ PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
   return as_object(op);
 }
 
-PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
+PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name, bool turn) {
   if (value == nullptr) return nullptr;
   PyOperation* op = allocate(name, OpState::kValue);
   if (op == nullptr) {
@@ -216,6 +217,7 @@ PyObject* new_done_operation(LoopPort* lp, PyObject* value, const char* name) {
     return nullptr;
   }
   op->value = value;
+  op->turn = turn;
   op->loop = Ref::to(lp->loop).release();
   PyObject_GC_Track(as_object(op));
   return as_object(op);

@@ -130,11 +130,48 @@ async def test_small_messages_are_hashed_inline_and_are_done_at_once() -> None:
     assert offloop.stats()["inlined"] == before + 1
 
 
-async def test_inline_hashing_without_a_turn_of_the_loop_is_bounded() -> None:
+async def test_small_messages_are_hashed_inline_however_many_there_are() -> None:
+    """Handing them over would keep the loop longer than hashing them does."""
+    before = offloop.stats()["inlined"]
     operations = [offloop.sha256(b"tiny %d" % n) for n in range(3000)]
-    assert not all(operation.done() for operation in operations)
-    results = await asyncio.gather(*operations)
-    assert results == [sha256(b"tiny %d" % n) for n in range(3000)]
+    assert all(operation.done() for operation in operations)
+    assert offloop.stats()["inlined"] == before + 3000
+    assert await asyncio.gather(*operations) == [sha256(b"tiny %d" % n) for n in range(3000)]
+
+
+async def test_one_that_lets_the_loop_turn_is_an_ordinary_done_operation() -> None:
+    """Among so many there are some whose first await yields once; everything else about them is as of any other."""
+
+    def steps(operation: offloop.Operation[str]) -> int:
+        for number in range(3):
+            try:
+                assert operation.send(None) is None
+            except StopIteration as stop:
+                assert stop.value == operation.result()
+                return number
+        raise AssertionError("it never ends")
+
+    operations = [offloop.sha256(b"tiny %d" % n) for n in range(2000)]
+    assert all(operation.done() and not operation.cancel() for operation in operations)
+    first = [steps(operation) for operation in operations]
+    assert 0 < first.count(1) < 200
+    assert first.count(0) + first.count(1) == 2000
+    assert [steps(operation) for operation in operations] == [0] * 2000, "only the first await of one does"
+
+
+async def test_a_task_that_is_cancelled_while_it_lets_the_loop_turn_ends_so() -> None:
+    operations = [offloop.sha256(b"tiny %d" % n) for n in range(2000)]
+
+    async def awaits() -> None:
+        for operation in operations:
+            await operation
+
+    task = asyncio.create_task(awaits())
+    await asyncio.sleep(0)
+    assert not task.done(), "no await of so many has let the loop turn"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_loop_that_only_awaits_small_messages_still_turns() -> None:
