@@ -21,6 +21,14 @@ stamps := $(VENV)/.stamps
 system := tools/dev/system-packages
 
 export PYTHONUNBUFFERED := 1
+# One name for the compiler in all builds, or ccache compiles the core anew for each name (CMake's `c++`, that of Python's build).
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+export CC CXX
 ifneq ($(shell command -v ccache),)
 export CMAKE_C_COMPILER_LAUNCHER ?= ccache
 export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
@@ -61,7 +69,7 @@ build: deps venv
 $(stamps)/package: $(stamps)/build-system $(sources) $(stamps)/counters-$(COUNTERS)
 	@echo "offloop: building the package into $(VENV) (the first time takes a minute or two)"
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(pip) install --no-build-isolation --config-settings=cmake.define.OFFLOOP_COUNTERS=$(COUNTERS) \
-	  $(if $(filter ON,$(COUNTERS)),--config-settings=build-dir=build/counters-{wheel_tag}) .
+	  $(if $(filter ON,$(COUNTERS)),--config-settings=build-dir=build/counters-{wheel_tag} --config-settings=cmake.define.CMAKE_UNITY_BUILD=ON) .
 	touch $@
 	$(py) -c 'import importlib.metadata as m; print("offloop:", m.version("offloop"), "is installed in $(VENV)")'
 

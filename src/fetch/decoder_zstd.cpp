@@ -12,7 +12,7 @@ namespace {
 // RFC 9659: what a client must take as "Content-Encoding: zstd", and all that it needs to: 8 MiB.
 constexpr int kWindowLog = 23;
 
-struct Destroy {
+struct DestroyContext {
   void operator()(ZSTD_DCtx* context) const noexcept { ZSTD_freeDCtx(context); }
 };
 
@@ -54,7 +54,7 @@ class ZstdDecoder final : public ContentDecoder {
 
  private:
   ZstdDecoder() noexcept = default;
-  std::unique_ptr<ZSTD_DCtx, Destroy> context_;
+  std::unique_ptr<ZSTD_DCtx, DestroyContext> context_;
   bool complete_ = true;
   bool more_ = false;  // the last call filled its output
 };
