@@ -12,7 +12,7 @@ import fastjsonschema
 import pytest
 from bench_helpers import document_of, measured_case
 
-from offloop.bench import claims, document, html, words
+from offloop.bench import claims, document, html, markdown, words
 from offloop.bench.compare import Change, Verdict, compare
 from offloop.bench.figures import BEST, CLASSIC, NATIVE
 from offloop.bench.table import COLUMNS, SPARED
@@ -37,7 +37,7 @@ def test_the_schema_takes_what_is_written_and_nothing_else(tmp_path: Path) -> No
     found = document.read(tmp_path)
     validate(found)
     less = {name: value for name, value in found.items() if name != "noise"}
-    for broken in ({**found, "schema": 2}, {**found, "more": 1}, less):
+    for broken in ({**found, "schema": 3}, {**found, "more": 1}, less):
         with pytest.raises(fastjsonschema.JsonSchemaValueException):
             validate(broken)
 
@@ -51,9 +51,41 @@ def test_every_field_of_the_schema_is_described() -> None:
     assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
+def test_results_of_the_schema_before_can_still_be_read_told_and_compared(tmp_path: Path) -> None:
+    old = results(inline=2, each=1)
+    old["schema"] = 1
+    old["noise"] = {
+        "load_before": 1.5, "load_after": 2.0, "steal_share": 0.0, "reference_spread": 1.0,
+        "warnings": ["1.5 tasks were runnable before the start"],
+    }  # fmt: skip
+    document.write(old, tmp_path)
+    found = document.read(tmp_path)
+    assert "load before 1.50, after 2.00." in markdown.tables(found)
+    assert "load_before" in html.page(found)
+    assert "**The machine was noisy: 1.5 tasks were runnable before the start.**" in claims.page(found)
+    differences = compare(found, results(inline=2, each=1)).differences
+    assert differences == ["the old run was noisy: 1.5 tasks were runnable before the start"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({"busy_before": 0.031, "busy_after": 0.5}, "CPUs that others kept busy: 0.03 before, 0.50 after"),
+        ({"busy_before": 0.0, "busy_after": None}, "CPUs that others kept busy: 0.00 before"),
+        ({"busy_before": None, "busy_after": None}, "CPUs that others kept busy: not known"),
+    ],
+)
+def test_what_others_did_is_told_as_far_as_it_is_known(noise: dict[str, float | None], said: str) -> None:
+    assert words.noise(noise) == said
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "expected JSON"), ("[]", "expected results of schema 1, got list"), ('{"schema": 9}', "schema 1, got 9")],
+    [
+        ("{", "expected JSON"),
+        ("[]", "expected results of schema 1 or 2, got list"),
+        ('{"schema": 9}', "schema 1 or 2, got 9"),
+    ],
 )
 def test_a_file_that_is_no_results_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "results.json").write_text(text)

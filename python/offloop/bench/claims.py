@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from offloop.bench import words
-from offloop.bench.document import CaseDict, ContenderDict, Document
+from offloop.bench.document import SCHEMA_VERSION, CaseDict, ContenderDict, Document
 from offloop.bench.figures import CLASSIC, NATIVE
 
 # What is said of the speed-up at 1 KB, 10 KB, 100 KB, 1 MB and 10 MB, and on average.
@@ -301,7 +301,7 @@ def arithmetic(document: Document) -> list[str]:
 
 
 _EMPTY: Document = {
-    "schema": 1,
+    "schema": SCHEMA_VERSION,
     "offloop": "",
     "started": "",
     "seconds": 0.0,

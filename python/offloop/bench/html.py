@@ -70,7 +70,7 @@ def _facts(document: Document) -> str:
         ),
     }
     facts |= {name: value for name, value in document["machine"].items() if name != "kernel_rates"}
-    facts |= {name: value for name, value in document["noise"].items() if name != "warnings"}
+    facts |= {name: value for name, value in document["noise"].items() if name != "warnings" and value is not None}
     items = (f"<dt>{escape(name)}</dt><dd>{escape(_flat(value))}</dd>" for name, value in facts.items())
     return f"<dl>{''.join(items)}</dl>"
 
