@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fastjsonschema
 import pytest
@@ -192,7 +193,8 @@ def report() -> str:
         "latency": {"p50": 0.001, "p99": 0.002, "p999": 0.003, "items": 10, "histogram": [(0.5, 0.001)]},
     }  # fmt: skip
     scaling = [{"threads": n, "gb_per_second": {"offloop": n * 2.0, "inline": 1.0}} for n in (1, 2)]
-    return html.page(document_of(cases, open_loop=[row], scaling=scaling, form="<script>"))
+    rows = [row, {**row, "case": "y", "rate": 2000.0}]
+    return html.page(document_of(cases, open_loop=rows, scaling=scaling, form="<script>"))
 
 
 def test_the_report_is_whole_and_needs_nothing_from_elsewhere(report: str) -> None:
@@ -214,10 +216,19 @@ def test_the_report_has_its_plots(report: str) -> None:
         "hash: latency of an item, 100 x 1000000",
         "hash: longest stall of the loop",
         "scaling by threads",
-        "open loop: p99 by offered rate",
+        "open loop: hash, x: p99 by offered rate",
+        "open loop: hash, y: p99 by offered rate",
     ]
     for drawing in drawings:
         xml.etree.ElementTree.fromstring(drawing)
+
+
+def test_the_open_loop_has_a_table_for_each_case(report: str) -> None:
+    tables = re.findall(r"<h3>hash: (x|y)</h3><table>(.*?)</table>", report, re.DOTALL)
+    assert [(case, re.findall(r"<td>(1000|2000|2.0k)/s</td>", rows)) for case, rows in tables] == [
+        ("x", ["1000"]),
+        ("y", ["2000"]),
+    ]
 
 
 def test_without_matplotlib_the_report_names_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +260,52 @@ def test_the_claims_page_does_the_sums() -> None:
     assert "0.80x" in rows["3.2x native"]
     assert "5.04x arithmetic, 3.41x geometric" in page
     assert "4.00x (4.00 - 4.00): reached" in page
+
+
+def image_row(contender: str, variant: str, p99: float, **changes: Any) -> dict[str, Any]:
+    """An open-loop row of the image task at 40/s, which it keeps up with."""
+    row = {
+        "task": "image", "case": "16 JPEG", "contender": contender, "variant": variant, "arrivals": "poisson",
+        "rate": 40.0, "status": "ok", "detail": "", "offered": 400, "finished_per_second": 39.0, "stall": None,
+        "unfinished": 0, "failed": 0, "wrong": 0, "most_in_flight": 3,
+        "latency": {"p50": p99 / 2, "p99": p99, "p999": p99, "items": 400, "histogram": []},
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def image_claims(*rows: dict[str, Any], cases: Sequence[document.CaseDict] = ()) -> tuple[str, str]:
+    """What the page says beside the two claims about an image service."""
+    page = claims.page(document_of(cases, open_loop=list(rows)))
+    lines = [line for line in page.splitlines() if "2.4 s to 120 ms" in line or "2.1 % to 0.03 %" in line]
+    return lines[0], lines[1]
+
+
+def test_the_claims_about_an_image_service_stand_beside_the_open_loop() -> None:
+    inline = image_row(
+        "asyncio, Pillow inline", "asyncio", 2.5, status="failed", finished_per_second=13.0, unfinished=30, failed=2
+    )
+    each = image_row("offloop, await each", "hybrid", 0.05, unfinished=1)
+    p99, errors = image_claims(image_row("asyncio.to_thread, Pillow", "asyncio", 9.0), inline, each)
+    assert "from 2.5 s (asyncio, Pillow inline) to 50 ms (offloop, await each) at 40/s offered (image, 16 JPEG)" in p99
+    assert "yes: asyncio, Pillow inline finished 13/s; its queue grows as long as the load lasts" in p99
+    assert "from 8.00% to 0.25% failed or unfinished" in errors
+    p99, _ = image_claims(image_row("asyncio, Pillow inline", "asyncio", 0.1), each)
+    assert "both keep up with 40/s" in p99
+    p99, _ = image_claims(inline, image_row("offloop, await each", "hybrid", 2.0, finished_per_second=20.0))
+    assert "no: 40/s is more than either of them can do" in p99
+
+
+def test_without_an_open_loop_of_pictures_the_claims_say_what_would_measure_them() -> None:
+    wrong = image_row("offloop, await each", "hybrid", 0.05, status="wrong", latency=None)
+    for rows in ([], [wrong, image_row("asyncio, Pillow inline", "asyncio", 2.5)]):
+        p99, errors = image_claims(*rows)
+        for line in (p99, errors):
+            assert "not measured here: `offloop bench --task image --rate N` does" in line
+        assert "not judged without the image task" in p99
+    closed = measured_case("16 JPEG", {"inline": times(1), "each": times(0.2)}, task="image", items=16)
+    assert "yes, between the 16/s of asyncio and the 80/s of the hybrid (16 JPEG)" in image_claims(cases=[closed])[0]
+    slower = measured_case("16 JPEG", {"inline": times(1), "each": times(2)}, task="image", items=16)
+    assert "no: at 16 JPEG the hybrid is not the faster one" in image_claims(cases=[slower])[0]
 
 
 def test_without_results_the_claims_page_claims_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from offloop.bench.document import ContenderDict, IntervalDict
@@ -54,6 +55,14 @@ def noise(told: dict[str, Any]) -> str:
     looks = [(told["busy_before"], "before"), (told["busy_after"], "after")]
     said = ", ".join(f"{busy:.2f} {when}" for busy, when in looks if busy is not None)
     return f"CPUs that others kept busy: {said or 'not known'}"
+
+
+def by_case(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Open-loop rows by task and case, in order of appearance."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["task"], row["case"]), []).append(row)
+    return found
 
 
 def figures(row: ContenderDict) -> list[str]:
