@@ -1,85 +1,23 @@
 // offloop-native-bench hash FILE                     the native contender of `offloop bench`, hashing
 // offloop-native-bench fetch FILE MAX_CONCURRENT     the same, fetching and hashing
 //
-// A hash FILE holds payloads: 8 bytes of size, little-endian, then the bytes, again and again. A fetch FILE holds URLs,
-// one a line. Each line on standard input ("time N" or "probe N") is one round of N bursts; answered by one line of
-// JSON: the seconds of all bursts, the digests of each burst in order, and in a probed round what every item took.
-// It reads its input before the clock starts and stays between rounds, so that neither start-up nor reading counts.
-#include <charconv>
-#include <chrono>
-#include <condition_variable>
-#include <cstdint>
-#include <cstdio>
-#include <fstream>
-#include <iostream>
+// A hash FILE holds payloads, a fetch FILE URLs, as bench_rounds.h says. Answers are digests.
 #include <memory>
-#include <mutex>
 #include <semaphore>
-#include <string>
-#include <string_view>
-#include <vector>
 
+#include "bench_rounds.h"
 #include "offloop/hash/hash.h"
 #include "offloop/pipeline/fetch_hash.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using namespace bench;
 
-constexpr int kExitOk = 0;
-constexpr int kExitUsage = 2;
-constexpr int kExitInputUnreadable = 3;
-constexpr int kExitOutputFailed = 4;
-constexpr double kTimeoutSeconds = 120;
-
-std::int64_t ns_since(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-}
-
-/// Waits until n items have ended; may be destroyed as soon as wait() has returned (a std::latch may not).
-class Countdown {
- public:
-  explicit Countdown(std::size_t n) : left_(n) {}
-  void one_ended() noexcept {
-    const std::lock_guard lock(mutex_);
-    if (--left_ == 0) all_ended_.notify_one();
-  }
-  void wait() {
-    std::unique_lock lock(mutex_);
-    all_ended_.wait(lock, [this] { return left_ == 0; });
-  }
-
- private:
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable all_ended_;
-  std::size_t left_;
-};
-
-/// What a burst gave; an item that failed has an error instead of a digest.
-struct Burst {
-  explicit Burst(std::size_t n) : digests(n), latencies_ns(n) {}
-  std::vector<std::string> digests;
-  std::vector<std::int64_t> latencies_ns;
-};
+constexpr const char* kProgram = "offloop-native-bench";
 
 class HashWork {
  public:
-  bool read(const char* path) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    auto left = file ? static_cast<std::uint64_t>(file.tellg()) : 0;
-    file.seekg(0);
-    std::uint8_t head[8];
-    while (left >= sizeof head && file.read(reinterpret_cast<char*>(head), sizeof head)) {
-      left -= sizeof head;
-      std::uint64_t size = 0;
-      for (int i = 7; i >= 0; --i) size = size << 8 | head[i];
-      if (size > left) return false;
-      auto& payload = payloads_.emplace_back(size);
-      if (!file.read(reinterpret_cast<char*>(payload.data()), static_cast<std::streamsize>(size))) return false;
-      left -= size;
-    }
-    return left == 0 && !payloads_.empty();
-  }
+  bool read(const char* path) { return read_payloads(path, payloads_); }
 
   [[nodiscard]] std::size_t size() const { return payloads_.size(); }
 
@@ -117,10 +55,6 @@ class HashWork {
 class FetchWork {
  public:
   bool read(const char* path, std::size_t max_concurrent) {
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) {
-      if (!line.empty()) urls_.push_back(line);
-    }
     max_concurrent_ = max_concurrent;
     offloop::fetch::FetcherOptions options;
     options.timeout = kTimeoutSeconds;
@@ -129,7 +63,7 @@ class FetchWork {
     auto made = offloop::pipeline::HashingFetcher::create(options);
     if (!made.ok()) return false;
     fetcher_ = std::move(made.value());
-    return !urls_.empty();
+    return read_urls(path, urls_);
   }
 
   [[nodiscard]] std::size_t size() const { return urls_.size(); }
@@ -143,7 +77,7 @@ class FetchWork {
       const auto due = Clock::now();
       fetcher_->fetch_and_hash(urls_[i]).then(
           [&, i, due](offloop::Result<offloop::pipeline::HashedBody>& body) noexcept {
-            burst.digests[i] = body.ok() ? body.value().digest.hex() : body.error().message;
+            burst.answers[i] = body.ok() ? body.value().digest.hex() : body.error().message;
             burst.latencies_ns[i] = ns_since(due);
             free.release();
             left.one_ended();
@@ -164,37 +98,6 @@ class FetchWork {
   std::unique_ptr<offloop::pipeline::HashingFetcher> fetcher_;
 };
 
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  out += '"';
-}
-
-/// False when standard output could not be written.
-bool print(double seconds, const std::vector<Burst>& bursts, bool probed) {
-  std::string out = "{\"seconds\": " + std::to_string(seconds) + ", \"bursts\": [";
-  for (const Burst& burst : bursts) {
-    out += &burst == bursts.data() ? "[" : ", [";
-    for (const std::string& digest : burst.digests) {
-      if (&digest != burst.digests.data()) out += ", ";
-      append_quoted(out, digest);
-    }
-    out += "]";
-  }
-  out += "], \"latencies_ns\": [";
-  const char* comma = "";
-  for (const Burst& burst : bursts) {
-    if (!probed) break;
-    for (const std::int64_t latency_ns : burst.latencies_ns) out += comma + std::to_string(latency_ns), comma = ", ";
-  }
-  out += "]}\n";
-  std::fputs(out.c_str(), stdout);
-  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-}
-
 bool round_of(const HashWork& work, std::size_t n, bool probed) {
   std::vector<std::vector<offloop::hash::Digest>> digests(n, std::vector<offloop::hash::Digest>(work.size()));
   std::vector<Burst> bursts(n, Burst(work.size()));
@@ -204,7 +107,7 @@ bool round_of(const HashWork& work, std::size_t n, bool probed) {
   }
   const double seconds = static_cast<double>(ns_since(start)) / 1e9;
   for (std::size_t b = 0; b < n; ++b) {
-    for (std::size_t i = 0; i < work.size(); ++i) bursts[b].digests[i] = digests[b][i].hex();
+    for (std::size_t i = 0; i < work.size(); ++i) bursts[b].answers[i] = digests[b][i].hex();
   }
   return print(seconds, bursts, probed);
 }
@@ -216,32 +119,6 @@ bool round_of(const FetchWork& work, std::size_t n, bool probed) {
   return print(static_cast<double>(ns_since(start)) / 1e9, bursts, probed);
 }
 
-bool parse(std::string_view text, std::size_t& value) {
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && rest == text.data() + text.size() && value > 0;
-}
-
-template <typename Work>
-int serve(const Work& work) {
-  for (std::string line; std::getline(std::cin, line);) {
-    const std::size_t space = line.find(' ');
-    const std::string_view what = std::string_view(line).substr(0, space);
-    std::size_t bursts = 0;
-    const bool known = what == "time" || what == "probe";
-    if (!known || space == std::string::npos || !parse(std::string_view(line).substr(space + 1), bursts)) {
-      std::fprintf(stderr, "offloop-native-bench: expected \"time N\" or \"probe N\", got \"%s\"\n", line.c_str());
-      return kExitUsage;
-    }
-    if (!round_of(work, bursts, what == "probe")) return kExitOutputFailed;
-  }
-  return kExitOk;
-}
-
-int unreadable(const char* path) {
-  std::fprintf(stderr, "offloop-native-bench: %s: nothing to work on could be read\n", path);
-  return kExitInputUnreadable;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -249,11 +126,11 @@ int main(int argc, char** argv) {
   std::size_t max_concurrent = 0;
   if (what == "hash" && argc == 3) {
     HashWork work;
-    return work.read(argv[2]) ? serve(work) : unreadable(argv[2]);
+    return work.read(argv[2]) ? serve(work, kProgram) : unreadable(argv[2], kProgram);
   }
   if (what == "fetch" && argc == 4 && parse(argv[3], max_concurrent)) {
     FetchWork work;
-    return work.read(argv[2], max_concurrent) ? serve(work) : unreadable(argv[2]);
+    return work.read(argv[2], max_concurrent) ? serve(work, kProgram) : unreadable(argv[2], kProgram);
   }
   std::fputs("usage: offloop-native-bench hash FILE\n       offloop-native-bench fetch FILE MAX_CONCURRENT\n", stderr);
   return kExitUsage;

@@ -22,10 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import offloop
-from offloop.bench.machine import cpu, machine
-
-# Above so many busy CPUs before the start, somebody else's work is in the figures; they are marked then.
-BUSY_CPUS = 0.2
+from offloop.bench.machine import Noise, cpu, machine
 
 # The targets of the hash table were set on Sapphire Rapids, where two cores of the x16 kernel do 4.8 times what one
 # core of hashlib does (4.2 against 1.75 GB/s a core). See `kernel_ceiling`.
@@ -258,22 +255,6 @@ def is_sapphire_rapids() -> bool:
     return cpu()["model"] == "GenuineIntel 6/143"
 
 
-def busy_cpus(seconds: float = 1.0) -> float:
-    """How many CPUs others kept busy while this process slept so long. Unlike the load it forgets what ended before."""
-
-    def idle_ticks() -> int:
-        try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-        except OSError:
-            return 0
-        return int(fields[4]) + int(fields[5])
-
-    before, started = idle_ticks(), time.perf_counter()
-    time.sleep(seconds)
-    idle = (idle_ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - started)
-    return max(0.0, (os.cpu_count() or 1) - idle)
-
-
 class Report:
     """Collects rows, prints each as it comes, and writes all of them as JSON at the end."""
 
@@ -282,15 +263,16 @@ class Report:
         self._given = given
         self._rows: list[Row] = []
         self._machine = machine()
-        self._busy_before = busy_cpus()
+        self._noise = Noise()
+        self._noise.begin()
         self.facts: dict[str, Any] = {}
-        about = self._machine
+        about, busy = self._machine, self._noise.busy_before
         print(
             f"{name}: {about['python']}, {about['cpu']['name']} ({about['cpu']['model']}), {about['cores']} cores, "
-            f"{about['threads']} workers, widest kernel {about['widest_kernel']}, {self._busy_before:.2f} CPUs busy"
+            f"{about['threads']} workers, widest kernel {about['widest_kernel']}, {busy:.2f} CPUs busy"
         )
-        if self._busy_before > BUSY_CPUS:
-            print(f"  others are at work (more than {BUSY_CPUS} CPUs): take no figure below as final")
+        for warning in self._noise.document()["warnings"]:
+            print(f"  {warning}: take no figure below as final")
 
     def add(self, row: Row) -> None:
         """Print the row and keep it."""
@@ -315,8 +297,10 @@ class Report:
         """Write the JSON, if it was asked for, and say how many targets were missed."""
         missed = [check for row in self._rows for check in row.checks if check.verdict == "MISS"]
         total = sum(len(row.checks) for row in self._rows)
-        busy = busy_cpus()
-        print(f"\n{self.name}: {total - len(missed)} of {total} targets reached, {busy:.2f} CPUs busy after")
+        self._noise.end()
+        noise = self._noise.document()
+        after = noise["busy_after"]
+        print(f"\n{self.name}: {total - len(missed)} of {total} targets reached, {after:.2f} CPUs busy after")
         if self._given.json is None:
             return
         rows = [asdict(row) for row in self._rows]
@@ -327,8 +311,9 @@ class Report:
             "quick": self._given.quick,
             "repeats": self._given.repeats,
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "busy_before": round(self._busy_before, 2),
-            "busy_after": round(busy, 2),
+            "busy_before": noise["busy_before"],
+            "busy_after": noise["busy_after"],
+            "steal_share": noise["steal_share"],
             "machine": self._machine,
             "facts": self.facts,
             "rows": rows,

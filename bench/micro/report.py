@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import BUSY_CPUS, Spread, number, shown
+from harness import Spread, number, shown
 
-from offloop.bench import claims, markdown
+from offloop.bench import claims, markdown, words
 from offloop.bench.document import Document, read
+from offloop.bench.machine import BUSY_CPUS, BUSY_STEAL
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -40,7 +41,7 @@ def spread(stored: dict[str, float]) -> Spread:
 def about(document: dict[str, Any]) -> list[str]:
     """The line that says where and how the figures were made."""
     machine = document["machine"]
-    others = f"CPUs that others kept busy: {document['busy_before']:.2f} before, {document['busy_after']:.2f} after"
+    others = words.noise(document)
     polling = machine.get("halt_polling_us")
     idle = "" if polling is None else f", idle CPUs poll {polling:.0f} us before they halt"
     lines = [
@@ -52,7 +53,7 @@ def about(document: dict[str, Any]) -> list[str]:
     ]
     if document["quick"]:
         lines.append("\n**A --quick run: not a result.**")
-    if document["busy_before"] > BUSY_CPUS:
+    if document["busy_before"] > BUSY_CPUS or document.get("steal_share", 0.0) > BUSY_STEAL:
         lines.append("\n**The machine was busy: not a final result.**")
     return lines
 

@@ -84,7 +84,7 @@ def measured_case(
 def document_of(cases: Sequence[CaseDict], **changes: Any) -> Document:
     """Results that hold these cases."""
     document = Document(
-        schema=1,
+        schema=2,
         offloop="1.2.3",
         started="2026-01-02T03:04:05Z",
         seconds=1.0,
@@ -97,7 +97,7 @@ def document_of(cases: Sequence[CaseDict], **changes: Any) -> Document:
             "widest_kernel": "SHA-NI x2", "threads": 2, "python": "CPython 3.14.0", "gil": True, "hashlib_openssl": "3",
             "offloop": "1.2.3", "compiler": "gcc", "abi": "abi3", "system": "Linux", "packages": {},
         },
-        noise={"load_before": 0.0, "load_after": 1.0, "steal_share": 0.0, "reference_spread": 1.0, "warnings": []},
+        noise={"busy_before": 0.0, "busy_after": None, "steal_share": 0.0, "reference_spread": 1.0, "warnings": []},
         cases=list(cases),
         averages=averages(cases, 1),
         open_loop=[],

@@ -183,6 +183,25 @@ def test_own_urls_are_fetched_and_checked(own: Path, origin: Origin) -> None:
     assert (case["task"], case["items"]) == ("fetch", 3)
 
 
+def test_own_pictures_are_resized_and_own_urls_of_pictures_fetched_and_resized(own: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.linear_gradient("L").save(own / "data" / "gradient.jpg")
+    with Origin(root=own / "data") as origin:
+        (own / "urls").write_text(origin.url("/files/gradient.jpg"))
+        own_ones = ("--payloads", "data", "--urls", "urls")
+        tasks = ("--task", "image", "--task", "fetch_image")
+        done = bench("--quick", *tasks, *own_ones, "--repeats", "1", "--output", "out", cwd=own, plots=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results(own / "out")
+    assert [(case["task"], case["name"]) for case in found["cases"]] == [
+        ("image", "1 JPEG of data to 256 px"),
+        ("fetch_image", "1 URLs of urls to 256 px"),
+    ]
+    assert {row["status"] for case in found["cases"] for row in case["contenders"]} <= {"ok", "missing"}
+    assert "image: 1 JPEG of data to 256 px" in done.stdout
+    assert "image: 1 JPEG of data to 256 px" in (own / "out" / "report.html").read_text()
+
+
 def test_own_function_is_measured_and_mapped_to_an_operation(own: Path) -> None:
     done = bench("--quick", "--call", "own:sha1", "--data", "data", "--output", "out", cwd=own)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -254,14 +273,18 @@ def test_ctrl_c_in_a_terminal_reaches_every_process_and_ends_all_of_them(tmp_pat
 
 
 def test_the_open_loop_from_the_command_line(own: Path) -> None:
-    arguments = ("--rate", "200,400", "--arrivals", "constant", "--duration", "0.2", "--sizes", "1KB")
+    arguments = ("--rate", "200,400", "--arrivals", "constant", "--duration", "0.2", "--sizes", "1KB,2KB")
     only = ("--contender", "await each", "--contender", "inline", "--contender", "many")
     done = bench("--quick", *arguments, *only, "--output", "out", cwd=own)
     assert done.returncode == 0, done.stdout + done.stderr
     found = results(own / "out")
     both = ("offloop, await each", "asyncio, hashlib inline")
-    rows = sorted((row["rate"], row["offered"], row["wrong"]) for row in found["open_loop"] if row["contender"] in both)
-    assert rows == [(200, 39, 0)] * 2 + [(400, 79, 0)] * 2
+    cases = ("100 x 1 KB", "100 x 2 KB")
+    for case in cases:
+        told = [row for row in found["open_loop"] if row["contender"] in both and row["case"] == case]
+        rows = sorted((row["rate"], row["offered"], row["wrong"]) for row in told)
+        assert rows == [(200, 39, 0)] * 2 + [(400, 79, 0)] * 2
+    assert [f"open loop: hash, {case}: latency from the intended start" in done.stdout for case in cases] == [True] * 2
     assert any(row["contender"] == "offloop, sha256_many" and row["status"] == "missing" for row in found["open_loop"])
 
 
@@ -285,6 +308,7 @@ def test_the_open_loop_from_the_command_line(own: Path) -> None:
         (("--payloads", "nowhere"), 3, "nowhere: expected files in it, found none"),
         (("--urls", "nowhere"), 3, "nowhere"),
         (("--urls", "data/a"), 3, "cannot be fetched"),
+        (("--task", "image", "--payloads", "data"), 3, "data: expected JPEG files in it, found none"),
         (("--payloads", "data", "--output", "own.py/out"), 4, "cannot write the output: "),
         (("compare", "nowhere", "data"), 3, "nowhere"),
         (("report", "data/a"), 3, "expected JSON"),
@@ -308,12 +332,16 @@ def test_a_wrong_command_line_says_what_is_wrong(
 
 def test_without_the_extra_it_says_so_and_works(own: Path) -> None:
     (own / "hidden").mkdir()
-    for name in ("aiohttp", "matplotlib", "uvloop", "blake3"):
+    for name in ("aiohttp", "matplotlib", "uvloop", "blake3", "PIL"):
         (own / "hidden" / f"{name}.py").write_text("raise ImportError('hidden by the test')")
-    arguments = ("--quick", "--task", "fetch", "--sizes", "1KB", "--repeats", "1", "--output", "out")
+    tasks = ("--task", "fetch", "--task", "image", "--task", "fetch_image")
+    arguments = ("--quick", *tasks, "--sizes", "1KB", "--repeats", "1", "--output", "out")
     done = bench(*arguments, cwd=own, plots=True, PYTHONPATH=str(own / "hidden"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no plots: matplotlib is not installed (pip install 'offloop[bench]')" in done.stderr
     rows = told(results(own / "out"))
     assert rows["aiohttp, hashlib inline"]["detail"] == "aiohttp is not installed (pip install 'offloop[bench]')"
     assert rows["offloop, await each"]["status"] == "ok"
+    assert "Pillow, which also makes and checks the pictures, is not installed (pip install 'offloop[bench]')" in (
+        " ".join(done.stdout.split())
+    )

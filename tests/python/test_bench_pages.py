@@ -7,12 +7,13 @@ import re
 import xml.etree.ElementTree
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fastjsonschema
 import pytest
 from bench_helpers import document_of, measured_case
 
-from offloop.bench import claims, document, html, words
+from offloop.bench import claims, document, html, markdown, words
 from offloop.bench.compare import Change, Verdict, compare
 from offloop.bench.figures import BEST, CLASSIC, NATIVE
 from offloop.bench.table import COLUMNS, SPARED
@@ -37,7 +38,7 @@ def test_the_schema_takes_what_is_written_and_nothing_else(tmp_path: Path) -> No
     found = document.read(tmp_path)
     validate(found)
     less = {name: value for name, value in found.items() if name != "noise"}
-    for broken in ({**found, "schema": 2}, {**found, "more": 1}, less):
+    for broken in ({**found, "schema": 3}, {**found, "more": 1}, less):
         with pytest.raises(fastjsonschema.JsonSchemaValueException):
             validate(broken)
 
@@ -51,9 +52,41 @@ def test_every_field_of_the_schema_is_described() -> None:
     assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
+def test_results_of_the_schema_before_can_still_be_read_told_and_compared(tmp_path: Path) -> None:
+    old = results(inline=2, each=1)
+    old["schema"] = 1
+    old["noise"] = {
+        "load_before": 1.5, "load_after": 2.0, "steal_share": 0.0, "reference_spread": 1.0,
+        "warnings": ["1.5 tasks were runnable before the start"],
+    }  # fmt: skip
+    document.write(old, tmp_path)
+    found = document.read(tmp_path)
+    assert "load before 1.50, after 2.00." in markdown.tables(found)
+    assert "load_before" in html.page(found)
+    assert "**The machine was noisy: 1.5 tasks were runnable before the start.**" in claims.page(found)
+    differences = compare(found, results(inline=2, each=1)).differences
+    assert differences == ["the old run was noisy: 1.5 tasks were runnable before the start"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({"busy_before": 0.031, "busy_after": 0.5}, "CPUs that others kept busy: 0.03 before, 0.50 after"),
+        ({"busy_before": 0.0, "busy_after": None}, "CPUs that others kept busy: 0.00 before"),
+        ({"busy_before": None, "busy_after": None}, "CPUs that others kept busy: not known"),
+    ],
+)
+def test_what_others_did_is_told_as_far_as_it_is_known(noise: dict[str, float | None], said: str) -> None:
+    assert words.noise(noise) == said
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "expected JSON"), ("[]", "expected results of schema 1, got list"), ('{"schema": 9}', "schema 1, got 9")],
+    [
+        ("{", "expected JSON"),
+        ("[]", "expected results of schema 1 or 2, got list"),
+        ('{"schema": 9}', "schema 1 or 2, got 9"),
+    ],
 )
 def test_a_file_that_is_no_results_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "results.json").write_text(text)
@@ -160,7 +193,8 @@ def report() -> str:
         "latency": {"p50": 0.001, "p99": 0.002, "p999": 0.003, "items": 10, "histogram": [(0.5, 0.001)]},
     }  # fmt: skip
     scaling = [{"threads": n, "gb_per_second": {"offloop": n * 2.0, "inline": 1.0}} for n in (1, 2)]
-    return html.page(document_of(cases, open_loop=[row], scaling=scaling, form="<script>"))
+    rows = [row, {**row, "case": "y", "rate": 2000.0}]
+    return html.page(document_of(cases, open_loop=rows, scaling=scaling, form="<script>"))
 
 
 def test_the_report_is_whole_and_needs_nothing_from_elsewhere(report: str) -> None:
@@ -182,10 +216,19 @@ def test_the_report_has_its_plots(report: str) -> None:
         "hash: latency of an item, 100 x 1000000",
         "hash: longest stall of the loop",
         "scaling by threads",
-        "open loop: p99 by offered rate",
+        "open loop: hash, x: p99 by offered rate",
+        "open loop: hash, y: p99 by offered rate",
     ]
     for drawing in drawings:
         xml.etree.ElementTree.fromstring(drawing)
+
+
+def test_the_open_loop_has_a_table_for_each_case(report: str) -> None:
+    tables = re.findall(r"<h3>hash: (x|y)</h3><table>(.*?)</table>", report, re.DOTALL)
+    assert [(case, re.findall(r"<td>(1000|2000|2.0k)/s</td>", rows)) for case, rows in tables] == [
+        ("x", ["1000"]),
+        ("y", ["2000"]),
+    ]
 
 
 def test_without_matplotlib_the_report_names_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +260,52 @@ def test_the_claims_page_does_the_sums() -> None:
     assert "0.80x" in rows["3.2x native"]
     assert "5.04x arithmetic, 3.41x geometric" in page
     assert "4.00x (4.00 - 4.00): reached" in page
+
+
+def image_row(contender: str, variant: str, p99: float, **changes: Any) -> dict[str, Any]:
+    """An open-loop row of the image task at 40/s, which it keeps up with."""
+    row = {
+        "task": "image", "case": "16 JPEG", "contender": contender, "variant": variant, "arrivals": "poisson",
+        "rate": 40.0, "status": "ok", "detail": "", "offered": 400, "finished_per_second": 39.0, "stall": None,
+        "unfinished": 0, "failed": 0, "wrong": 0, "most_in_flight": 3,
+        "latency": {"p50": p99 / 2, "p99": p99, "p999": p99, "items": 400, "histogram": []},
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+def image_claims(*rows: dict[str, Any], cases: Sequence[document.CaseDict] = ()) -> tuple[str, str]:
+    """What the page says beside the two claims about an image service."""
+    page = claims.page(document_of(cases, open_loop=list(rows)))
+    lines = [line for line in page.splitlines() if "2.4 s to 120 ms" in line or "2.1 % to 0.03 %" in line]
+    return lines[0], lines[1]
+
+
+def test_the_claims_about_an_image_service_stand_beside_the_open_loop() -> None:
+    inline = image_row(
+        "asyncio, Pillow inline", "asyncio", 2.5, status="failed", finished_per_second=13.0, unfinished=30, failed=2
+    )
+    each = image_row("offloop, await each", "hybrid", 0.05, unfinished=1)
+    p99, errors = image_claims(image_row("asyncio.to_thread, Pillow", "asyncio", 9.0), inline, each)
+    assert "from 2.5 s (asyncio, Pillow inline) to 50 ms (offloop, await each) at 40/s offered (image, 16 JPEG)" in p99
+    assert "yes: asyncio, Pillow inline finished 13/s; its queue grows as long as the load lasts" in p99
+    assert "from 8.00% to 0.25% failed or unfinished" in errors
+    p99, _ = image_claims(image_row("asyncio, Pillow inline", "asyncio", 0.1), each)
+    assert "both keep up with 40/s" in p99
+    p99, _ = image_claims(inline, image_row("offloop, await each", "hybrid", 2.0, finished_per_second=20.0))
+    assert "no: 40/s is more than either of them can do" in p99
+
+
+def test_without_an_open_loop_of_pictures_the_claims_say_what_would_measure_them() -> None:
+    wrong = image_row("offloop, await each", "hybrid", 0.05, status="wrong", latency=None)
+    for rows in ([], [wrong, image_row("asyncio, Pillow inline", "asyncio", 2.5)]):
+        p99, errors = image_claims(*rows)
+        for line in (p99, errors):
+            assert "not measured here: `offloop bench --task image --rate N` does" in line
+        assert "not judged without the image task" in p99
+    closed = measured_case("16 JPEG", {"inline": times(1), "each": times(0.2)}, task="image", items=16)
+    assert "yes, between the 16/s of asyncio and the 80/s of the hybrid (16 JPEG)" in image_claims(cases=[closed])[0]
+    slower = measured_case("16 JPEG", {"inline": times(1), "each": times(2)}, task="image", items=16)
+    assert "no: at 16 JPEG the hybrid is not the faster one" in image_claims(cases=[slower])[0]
 
 
 def test_without_results_the_claims_page_claims_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 import offloop
-from offloop.testing import Origin, body_sha256
+from offloop import image
+from offloop.testing import Origin, body_sha256, png_image
 
 FETCH = Path(offloop.__file__).parent / "bin" / "offloop-native-fetch"
 HASH = FETCH.with_name("offloop-native-hash")
 BENCH = FETCH.with_name("offloop-native-bench")
+BENCH_IMAGE = FETCH.with_name("offloop-native-bench-image")
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -120,6 +123,64 @@ def test_the_contender_fetches_and_tells_what_failed(origin: Origin, tmp_path: P
     (burst,) = json.loads(done.stdout)["bursts"]
     assert burst[:3] == [body_sha256(size, "bench") for size in (0, 1000, 300_000)]
     assert "404" in burst[3]
+
+
+def test_the_contender_resizes_the_pictures_it_is_given(tmp_path: Path) -> None:
+    pictures = [png_image(), b"no picture"]
+    packed = tmp_path / "pictures"
+    packed.write_bytes(b"".join(len(data).to_bytes(8, "little") + data for data in pictures))
+    done = run(BENCH_IMAGE, "memory", packed, "16", stdin="time 2\nprobe 1\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    timed, probed = map(json.loads, done.stdout.splitlines())
+    assert timed["bursts"][0] == timed["bursts"][1] == probed["bursts"][0]
+    picture, error = timed["bursts"][0]
+    assert asyncio.run(described(bytes.fromhex(picture))) == ("jpeg", 16, 16)
+    assert "picture" in error
+    assert (timed["latencies_ns"], len(probed["latencies_ns"])) == ([], 2)
+
+
+def test_the_contender_fetches_and_resizes_and_hashes_both(origin: Origin, tmp_path: Path) -> None:
+    urls = [*(origin.url(f"/image.png?{number}") for number in range(5)), origin.url("/status/404"), "nonsense"]
+    (tmp_path / "urls").write_text("\n".join(urls))
+    done = run(BENCH_IMAGE, "fetch", tmp_path / "urls", "2", "16", stdin="probe 2\n")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    first, second = told["bursts"]
+    assert first[:5] == second[:5] == [first[0]] * 5
+    body_sha256, sha256, picture = first[0].split(" ")
+    assert body_sha256 == hashlib.sha256(png_image()).hexdigest()
+    assert sha256 == hashlib.sha256(bytes.fromhex(picture)).hexdigest()
+    assert asyncio.run(described(bytes.fromhex(picture))) == ("jpeg", 16, 16)
+    assert "404" in first[5]
+    assert "URL must start with http" in first[6]
+    assert len(told["latencies_ns"]) == 14
+
+
+async def described(data: bytes) -> tuple[str, int, int]:
+    header = await image.info(data)
+    return header.format, header.width, header.height
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code"),
+    [
+        (["memory", "FILE"], "", 2),
+        (["memory", "FILE", "0"], "", 2),
+        (["fetch", "FILE", "4"], "", 2),
+        (["fetch", "FILE", "0", "16"], "", 2),
+        (["memory", "missing", "16"], "", 3),
+        (["fetch", "missing", "4", "16"], "", 3),
+        (["memory", "FILE", "16"], "", 3),
+        (["fetch", "FILE", "4", "16"], "race 1\n", 2),
+    ],
+)
+def test_the_image_contender_refuses_what_it_cannot_do(
+    tmp_path: Path, arguments: list[str], stdin: str, code: int
+) -> None:
+    (tmp_path / "FILE").write_text("http://127.0.0.1:1/\n")
+    done = run(BENCH_IMAGE, *arguments, stdin=stdin, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr
 
 
 @pytest.mark.parametrize(

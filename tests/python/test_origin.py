@@ -428,3 +428,18 @@ def test_nginx_refuses_what_its_configuration_could_not_hold(tmp_path: Path) -> 
         NginxOrigin(tmp_path / 'a"b')
     with pytest.raises(ValueError, match="workers must be greater than 0, got 0"):
         NginxOrigin(tmp_path, workers=0)
+
+
+def test_the_files_of_a_folder_are_served_as_they_were_when_it_started(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a picture")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "b").write_bytes(b"not directly in it")
+    with Origin(root=tmp_path) as origin:
+        (tmp_path / "a.jpg").write_bytes(b"another")
+        for target in ("/files/a.jpg", "/files/a.jpg?1"):
+            response, body = get(origin, target)
+            assert (response.status, body) == (200, b"a picture")
+        for target in ("/files/", "/files/b", "/files/below/b", "/files/../a.jpg", "/files"):
+            assert get(origin, target)[0].status == 404
+    with Origin() as origin:
+        assert get(origin, "/files/a.jpg")[0].status == 404

@@ -60,10 +60,12 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.group("bench", short_help="Measure asyncio, native and hybrid on the same work.", invoke_without_command=True)
 @click.option("--quick", is_flag=True, help="The quick form: hash and fetch, few rounds, two minutes on two cores.")
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Only this task; may be repeated.")
-@click.option("--sizes", callback=_sizes, metavar="SIZE,...", help="Instead of the table's: 1KB,4KiB,1MB.")
-@click.option("--concurrency", type=click.IntRange(1), help="Items at a time (hash: all at once; fetch: 64).")
-@click.option("--payloads", type=click.Path(path_type=Path), metavar="DIR", help="Hash the files below DIR.")
-@click.option("--urls", type=click.Path(path_type=Path), metavar="FILE", help="Fetch the URLs in FILE, one a line.")
+@click.option("--sizes", callback=_sizes, metavar="SIZE,...", help="Of hash and fetch: 1KB,4KiB,1MB.")
+@click.option("--concurrency", type=click.IntRange(1), help="Items at a time (hash, image: all; fetch: 64).")
+@click.option(
+    "--payloads", type=click.Path(path_type=Path), metavar="DIR", help="Hash the files below DIR, or resize its JPEGs."
+)
+@click.option("--urls", type=click.Path(path_type=Path), metavar="FILE", help="Fetch (and resize) the URLs in FILE.")
 @click.option("--call", metavar="MODULE:FUNCTION", help="Measure your own function of bytes, on the files of --data.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="What --call is called with.")
 @click.option("--rate", "rates", callback=_rates, metavar="N,...", help="Open loop: items arrive at N a second.")

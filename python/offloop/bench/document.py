@@ -12,7 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Version 1 told the load average instead of the CPUs that others kept busy, and stolen time as a share of all time.
+READABLE = (1, 2)
 RESULTS = "results.json"
 SCHEMA = Path(__file__).with_name("results.schema.json")
 
@@ -144,9 +146,9 @@ def read(path: Path) -> Document:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{file}: expected JSON, got {error}") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA_VERSION:
+    if not isinstance(found, dict) or found.get("schema") not in READABLE:
         seen = found.get("schema") if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"{file}: expected results of schema {SCHEMA_VERSION}, got {seen}")
+        raise ValueError(f"{file}: expected results of schema {' or '.join(map(str, READABLE))}, got {seen}")
     return cast(Document, found)
 
 

@@ -70,7 +70,7 @@ def _facts(document: Document) -> str:
         ),
     }
     facts |= {name: value for name, value in document["machine"].items() if name != "kernel_rates"}
-    facts |= {name: value for name, value in document["noise"].items() if name != "warnings"}
+    facts |= {name: value for name, value in document["noise"].items() if name != "warnings" and value is not None}
     items = (f"<dt>{escape(name)}</dt><dd>{escape(_flat(value))}</dd>" for name, value in facts.items())
     return f"<dl>{''.join(items)}</dl>"
 
@@ -121,20 +121,24 @@ def _open_loop(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not rows:
         return
     names = ("contender", "arrivals", "offered", "finished", "p50", "p99", "p99.9", "unfinished", "failed", "wrong")
-    yield "<h2>Open loop: latency from the intended start</h2><table><tr>"
-    yield "".join(f"<th>{name}</th>" for name in names) + "</tr>"
-    for row in rows:
-        if row["rate"] is None:
-            text = escape(f"{row['status']}: {row['detail']}")
-            yield f'<tr><td>{escape(row["contender"])}</td><td class="text" colspan="9">{text}</td></tr>'
-            continue
-        latency = row["latency"]
-        cells = [
-            row["arrivals"],
-            words.rate(row["rate"]),
-            words.rate(row["finished_per_second"]),
-            *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-            *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
-        ]
-        yield f"<tr><td>{escape(row['contender'])}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-    yield "</table>"
+    yield "<h2>Open loop: latency from the intended start</h2>"
+    for (task, case), of_case in words.by_case(rows).items():
+        yield f"<h3>{escape(task)}: {escape(case)}</h3><table><tr>"
+        yield "".join(f"<th>{name}</th>" for name in names) + "</tr>"
+        yield from map(_open_loop_row, of_case)
+        yield "</table>"
+
+
+def _open_loop_row(row: dict[str, Any]) -> str:
+    if row["rate"] is None:
+        text = escape(f"{row['status']}: {row['detail']}")
+        return f'<tr><td>{escape(row["contender"])}</td><td class="text" colspan="9">{text}</td></tr>'
+    latency = row["latency"]
+    cells = [
+        row["arrivals"],
+        words.rate(row["rate"]),
+        words.rate(row["finished_per_second"]),
+        *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+        *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
+    ]
+    return f"<tr><td>{escape(row['contender'])}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"

@@ -11,18 +11,22 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import offloop
 
-# Above so many runnable tasks before the start, somebody else's work is in the figures.
-BUSY_LOAD = 0.5
+# Above so many CPUs that others kept busy just before the start, somebody else's work is in the figures.
+BUSY_CPUS = 0.2
 # Of the CPU time that this machine wanted, so much went to other guests of the host.
 BUSY_STEAL = 0.01
 # The same work took so much longer in the slowest tenth of its rounds than in the fastest.
 BUSY_SPREAD = 1.25
 
-PACKAGES = ("aiohttp", "blake3", "matplotlib", "uvloop")
+_STAT = Path("/proc/stat")
+# For so long this process sleeps to see what the others do.
+_LOOK_SECONDS = 0.5
+
+PACKAGES = ("aiohttp", "blake3", "matplotlib", "pillow", "pyvips", "uvloop")
 
 
 def cpu() -> dict[str, str]:
@@ -89,20 +93,55 @@ def _version(package: str) -> str | None:
         return None
 
 
+def busy_cpus(seconds: float = _LOOK_SECONDS) -> float:
+    """How many CPUs others kept busy while the caller slept for so long; 0.0 where the kernel does not tell.
+
+    Others are all other processes of the machine, and other guests of its host: what is neither idle nor this process's
+    own. Unlike the load average it forgets what ended before, such as the build that made what is measured now.
+    """
+    before, own, started = _ticks(), time.process_time(), time.perf_counter()
+    time.sleep(seconds)
+    after, own, elapsed = _ticks(), time.process_time() - own, time.perf_counter() - started
+    if before is None or after is None:
+        return 0.0
+    return max(0.0, ((after.busy - before.busy) / os.sysconf("SC_CLK_TCK") - own) / elapsed)
+
+
 class Noise:
-    """How much else went on from here on: load, stolen time, and how evenly the same work was done."""
+    """What others did just before and just after, what the host took away in between, and how evenly work was done.
+
+    `begin` and `end` look for half a second each, and are for when nothing of one's own runs.
+    """
 
     def __init__(self) -> None:
-        self.load_before = os.getloadavg()[0]
-        self._steal, self._total = _cpu_ticks()
+        self.busy_before: float | None = None  # until `begin`
+        self.busy_after: float | None = None  # until `end`
+        self._before = _ticks()
         self._reference: list[float] = []
         self._block = bytes(1_000_000)
+
+    def begin(self) -> None:
+        """Look before the start."""
+        self.busy_before = round(busy_cpus(), 2)
+        self._before = _ticks()
 
     def sample(self) -> None:
         """Do the reference work once: a millisecond of hashlib on this thread."""
         started = time.perf_counter()
         hashlib.sha256(self._block)
         self._reference.append(time.perf_counter() - started)
+
+    def end(self) -> None:
+        """Look after the end."""
+        self.busy_after = round(busy_cpus(), 2)
+
+    @property
+    def steal_share(self) -> float:
+        """Of the CPU time that this machine wanted since the start, so much went to other guests of its host."""
+        now = _ticks()
+        if self._before is None or now is None:
+            return 0.0
+        return (now.stolen - self._before.stolen) / max(1, now.busy - self._before.busy)
 
     def spread(self) -> float:
         """The 90th percentile of the reference work over its 10th; 1.0 while there is too little of it."""
@@ -113,29 +152,35 @@ class Noise:
 
     def document(self) -> dict[str, Any]:
         """The figures, and a warning in words for each that is too high."""
-        steal, total = _cpu_ticks()
-        share = (steal - self._steal) / max(1, total - self._total)
-        spread = self.spread()
+        steal, spread = self.steal_share, self.spread()
         warnings = []
-        if self.load_before > BUSY_LOAD:
-            warnings.append(f"{self.load_before:.1f} tasks were runnable before the start: somebody else's work")
-        if share > BUSY_STEAL:
-            warnings.append(f"{share:.1%} of the CPU time went to other guests of the host")
+        for when, busy in (("before the start", self.busy_before), ("after the end", self.busy_after)):
+            if busy is not None and busy > BUSY_CPUS:
+                warnings.append(f"others kept {busy:.1f} CPUs busy {when}")
+        if steal > BUSY_STEAL:
+            warnings.append(f"{steal:.1%} of the CPU time went to other guests of the host")
         if spread > BUSY_SPREAD:
             warnings.append(f"the same millisecond of work took {spread:.2f} times as long in the slowest tenth")
         return {
-            "load_before": round(self.load_before, 2),
-            "load_after": round(os.getloadavg()[0], 2),
-            "steal_share": share,
+            "busy_before": self.busy_before,
+            "busy_after": self.busy_after,
+            "steal_share": steal,
             "reference_spread": spread,
             "warnings": warnings,
         }
 
 
-def _cpu_ticks() -> tuple[int, int]:
-    """Stolen and all ticks of all CPUs since boot; (0, 0) where they are not told."""
+class _Ticks(NamedTuple):
+    """Of all CPUs since boot: `stolen` by other guests, and `busy`, stolen ones included."""
+
+    stolen: int
+    busy: int
+
+
+def _ticks() -> _Ticks | None:
     try:
-        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:
-        return 0, 0
-    return (fields[7] if len(fields) > 7 else 0), sum(fields[:8])
+        fields = [int(field) for field in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
+        user, nice, system, _idle, _iowait, interrupts, soft, stolen = fields
+    except (OSError, ValueError):
+        return None
+    return _Ticks(stolen, user + nice + system + interrupts + soft + stolen)

@@ -19,8 +19,8 @@ def tables(document: Document) -> str:
         f"{about['cpu']['name']} ({about['cpu']['model']}), "
         f"{about['cores']} cores, governor {about['governor']}, {about['system']}, {about['python']}, hashlib's "
         f"{about['hashlib_openssl']}, offloop {document['offloop']} ({about['compiler']}, {about['abi']}), "
-        f"{about['threads']} workers, widest kernel {about['widest_kernel']}; load before "
-        f"{document['noise']['load_before']:.2f}, after {document['noise']['load_after']:.2f}.",
+        f"{about['threads']} workers, widest kernel {about['widest_kernel']}; "
+        f"{words.noise(document['noise'])}.",
         "",
         *(f"- {sentence}" for sentence in document["sentences"]),
         "",

@@ -72,6 +72,15 @@ class Contender:
     answers: Callable[[Any], Sequence[Any]] | None = None
 
 
+# What is wrong with an answer beside the right one, in words; None when nothing is.
+Judge = Callable[[Any, Any], str | None]
+
+
+def unequal(answer: Any, right: Any) -> str | None:
+    """The judge of answers of which there is one right one."""
+    return None if answer == right else f"is {answer!r}, expected {right!r}"
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One size of a task.
@@ -85,6 +94,8 @@ class Case:
         expected: the right answers of a burst, by another way than any contender's.
         contenders: in no order that matters.
         average: whether its speed-ups belong into the average of the task.
+        judge: compares an answer with the expected one. It sees every answer of every round, outside of the clock (in
+            the open loop inside): what it has found right once it must know again by a glance.
     """
 
     task: str
@@ -96,17 +107,27 @@ class Case:
     expected: Sequence[Any]
     contenders: Sequence[Contender]
     average: bool = True
+    judge: Judge = unequal
+
+    def expected_of(self, contender: Contender) -> Sequence[Any]:
+        """What that contender must answer in a burst."""
+        return contender.answers(self.work) if contender.answers else self.expected
+
+    def wrong(self, contender: Contender, done: Round) -> str | None:
+        """The first thing that is wrong with the answers of a round, in words; None when they are right."""
+        expected = self.expected_of(contender)
+        return next((words for answers in done.bursts if (words := wrong(answers, expected, self.judge))), None)
 
 
-def wrong(answers: Sequence[Any], expected: Sequence[Any]) -> str | None:
+def wrong(answers: Sequence[Any], expected: Sequence[Any], judge: Judge = unequal) -> str | None:
     """What is wrong with the answers of one burst, in words; None when they are right."""
     if len(answers) != len(expected):
         return f"gave {len(answers)} answers, expected {len(expected)}"
     for index, (answer, right) in enumerate(zip(answers, expected, strict=True)):
         try:
-            same = bool(answer == right)
+            problem = judge(answer, right)
         except Exception as error:  # the answers of a user's function may be of any type
             return f"answer {index} cannot be compared: {type(error).__name__}: {error}"
-        if not same:
-            return f"answer {index} is {answer!r}, expected {right!r}"
+        if problem is not None:
+            return f"answer {index} {problem}"
     return None

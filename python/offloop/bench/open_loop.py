@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from offloop.bench.figures import latency_dict, stall_dict
-from offloop.bench.model import Case, Contender, Missing
+from offloop.bench.model import Case, Contender, Judge, Missing, unequal
 from offloop.bench.on_loop import Each, Heartbeat, OnLoop
 
 Arrivals = Literal["constant", "poisson"]
@@ -50,8 +50,14 @@ class Served:
     seconds: float = 0.0
 
 
-async def serve(each: Each, expected: Sequence[Any], times: Iterator[float], drain: float = DRAIN_SECONDS) -> Served:
-    """Let items arrive at those times; every answer is compared."""
+async def serve(
+    each: Each,
+    expected: Sequence[Any],
+    times: Iterator[float],
+    drain: float = DRAIN_SECONDS,
+    judge: Judge = unequal,
+) -> Served:
+    """Let items arrive at those times; every answer is judged."""
     served = Served()
     running: set[asyncio.Task[None]] = set()
     heart = Heartbeat()
@@ -63,8 +69,9 @@ async def serve(each: Each, expected: Sequence[Any], times: Iterator[float], dra
         except Exception:  # whatever a contender raises: counted, not raised
             served.failed += 1
             return
-        if answer == expected[index]:
-            served.latencies.append(time.perf_counter() - due)
+        took = time.perf_counter() - due
+        if judge(answer, expected[index]) is None:
+            served.latencies.append(took)
         else:
             served.wrong += 1
 
@@ -110,20 +117,24 @@ def measure(
                 running = stack.enter_context(contender.open(case.work))
                 if not isinstance(running, OnLoop) or running.each is None:
                     raise Missing("takes its items together, not as they arrive")
-                running.round(False)  # what is made once a process or a loop is made now
+                done = running.round(False)  # what is made once a process or a loop is made now
             except Missing as gap:
                 keep(_row(case, contender, None, None, arrivals, "missing", str(gap)))
             except Exception as error:
                 keep(_row(case, contender, None, None, arrivals, "failed", f"{type(error).__name__}: {error}"))
             else:
-                ready.append((contender, running))
+                problem = case.wrong(contender, done)
+                if problem is None:
+                    ready.append((contender, running))
+                else:
+                    keep(_row(case, contender, None, None, arrivals, "wrong", problem))
         for rate in rates:
             order.shuffle(ready)
             for contender, running in ready:
                 say(f"open loop, {case.name}, {rate:g}/s: {contender.name}")
                 assert running.each is not None  # else it is not ready
-                expected = contender.answers(case.work) if contender.answers else case.expected
-                served = running.run(serve(running.each, expected, schedule(rate, seconds, arrivals, seed)))
+                times = schedule(rate, seconds, arrivals, seed)
+                served = running.run(serve(running.each, case.expected_of(contender), times, judge=case.judge))
                 status = "wrong" if served.wrong else "failed" if served.failed else "ok"
                 keep(_row(case, contender, rate, served, arrivals, status, ""))
 

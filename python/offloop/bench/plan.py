@@ -11,7 +11,7 @@ from offloop.bench.model import Case
 from offloop.bench.runner import Effort
 
 # In the order in which they run.
-TASKS = ("hash", "small", "mixed", "fetch", "cancel")
+TASKS = ("hash", "small", "mixed", "fetch", "image", "fetch_image", "cancel")
 QUICK_TASKS = ("hash", "fetch")
 
 # Of the classic table: three warm-ups, five repeats.
@@ -28,10 +28,10 @@ class Plan:
         quick: the quick form of everything.
         tasks: which ones.
         seed: of payloads, orders and intervals.
-        sizes: bytes, instead of the table's.
-        concurrency: so many items at a time instead of all (hash) or 64 (fetch).
+        sizes: bytes, instead of the table's (hash, fetch).
+        concurrency: so many items at a time instead of all (hash, image) or 64 (fetch, fetch_image).
         repeats: timed rounds instead of the form's.
-        payloads: a folder of the user's files instead of random bytes.
+        payloads: a folder of the user's files instead of random bytes (hash) or made photographs (image).
         urls: a file of the user's URLs instead of the local origin.
         call: "module:function" of the user's, which makes the task "call".
         data: the folder of files that it is called with.
@@ -102,7 +102,9 @@ def _all_cases(plan: Plan) -> Generator[Case]:
     from offloop.bench.tasks import call as call_task
     from offloop.bench.tasks import cancel as cancel_task
     from offloop.bench.tasks import fetch as fetch_task
+    from offloop.bench.tasks import fetch_image as fetch_image_task
     from offloop.bench.tasks import hash as hash_task
+    from offloop.bench.tasks import image as image_task
 
     quick, seed, at_once = plan.quick, plan.seed, plan.concurrency
     for task in plan.tasks:
@@ -118,6 +120,14 @@ def _all_cases(plan: Plan) -> Generator[Case]:
             yield fetch_task.listed(plan.urls, at_once)
         elif task == "fetch":
             yield from fetch_task.table(plan.sizes or hash_task.SIZES, quick=quick, seed=seed, at_once=at_once)
+        elif task == "image" and plan.payloads is not None:
+            yield image_task.folder(plan.payloads, at_once)
+        elif task == "image":
+            yield from image_task.table(quick=quick, seed=seed, at_once=at_once)
+        elif task == "fetch_image" and plan.urls is not None:
+            yield fetch_image_task.listed(plan.urls, at_once)
+        elif task == "fetch_image":
+            yield from fetch_image_task.table(quick=quick, seed=seed, at_once=at_once)
         elif task == "cancel":
             yield cancel_task.case(quick=quick)
         elif task == "call":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from offloop.bench import words
 from offloop.bench.document import CaseDict, ContenderDict, Document
 from offloop.bench.figures import KINDS
 from offloop.bench.model import Missing
@@ -43,7 +44,8 @@ def plots(document: Document) -> Iterator[tuple[str, str]]:
         yield from drawn(f"{task}: latency of an item, {cases[-1]['name']}", partial(_latency, case=cases[-1]))
         yield from drawn(f"{task}: longest stall of the loop", partial(_stalls, cases=cases))
     yield from drawn("scaling by threads", partial(_scaling, rows=document["scaling"]))
-    yield from drawn("open loop: p99 by offered rate", partial(_open_loop, rows=document["open_loop"]))
+    for (task, case), rows in words.by_case(document["open_loop"]).items():
+        yield from drawn(f"open loop: {task}, {case}: p99 by offered rate", partial(_open_loop, rows=rows))
 
 
 def _embeddable(svg: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from offloop.bench.document import CaseDict
 from offloop.bench.figures import case_document
 from offloop.bench.machine import Noise
-from offloop.bench.model import Case, Contender, Missing, Round, Running, Status, wrong
+from offloop.bench.model import Case, Contender, Missing, Round, Running, Status
 from offloop.bench.processes import Memory, cpu_seconds, resident_bytes
 
 
@@ -132,17 +132,13 @@ class CaseRun:
             one.peaks.append(grown + standing)
 
     def _right(self, one: Measured, done: Round) -> bool:
-        contender = one.contender
-        expected = contender.answers(self._case.work) if contender.answers else self._case.expected
         if len(done.bursts) != self._case.bursts:
             one.ends("failed", f"did {len(done.bursts)} bursts, expected {self._case.bursts}")
             return False
-        for answers in done.bursts:
-            problem = wrong(answers, expected)
-            if problem is not None:
-                one.ends("wrong", problem)
-                return False
-        return True
+        problem = self._case.wrong(one.contender, done)
+        if problem is not None:
+            one.ends("wrong", problem)
+        return problem is None
 
 
 def _words(error: BaseException) -> str:

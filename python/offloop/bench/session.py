@@ -27,8 +27,8 @@ class Session:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan = plan
         self._folder = folder
-        self._noise = Noise()
         self._started = time.time()
+        self._noise = Noise()
         self.document = Document(
             schema=SCHEMA_VERSION,
             offloop=offloop.__version__,
@@ -57,6 +57,7 @@ class Session:
         """
         self._write()  # a folder that cannot be written is an error now, not after an hour
         try:
+            self._noise.begin()
             if self._plan.scales:
                 self._scaling(say)
             with closing(plans.cases(self._plan)) as cases:
@@ -71,6 +72,7 @@ class Session:
                         self.document["cases"].append(measuring.document())
                         self._write()
                     show(self.document["cases"][-1])
+            self._noise.end()
             self.document["complete"] = True
         except KeyboardInterrupt:
             self.document["interrupted"] = True

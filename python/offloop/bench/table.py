@@ -12,6 +12,8 @@ from offloop.bench.document import CaseDict, ContenderDict, Document
 
 COLUMNS = ("contender", "burst", "interval", "items/s", "GB/s", "p50", "p99", "p99.9", "stall max", "stall p99",
            "CPU/item", "memory")  # fmt: skip
+OPEN_LOOP_COLUMNS = ("contender", "offered", "finished", "p50", "p99", "p99.9", "stall max", "unfinished", "failed",
+                     "wrong")  # fmt: skip
 # On a terminal that is narrower these are left out; results.json and the report have them.
 SPARED = ("interval", "p99.9", "stall p99", "memory")
 _WIDTH = 172  # of a table with all columns
@@ -56,37 +58,27 @@ def print_case(case: CaseDict, to: Console) -> None:
 
 
 def print_open_loop(document: Document, to: Console) -> None:
-    """A row for every contender and rate, the rates together."""
-    rows = document["open_loop"]
-    table = Table(title="open loop: latency from the intended start", title_justify="left")
-    for column in (
-        "contender",
-        "offered",
-        "finished",
-        "p50",
-        "p99",
-        "p99.9",
-        "stall max",
-        "unfinished",
-        "failed",
-        "wrong",
-    ):
-        table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
-    for row in sorted((row for row in rows if row["rate"] is not None), key=lambda row: row["rate"]):
-        latency, stall = row["latency"], row["stall"]
-        table.add_row(
-            escape(row["contender"]),
-            words.rate(row["rate"]),
-            words.rate(row["finished_per_second"]),
-            *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-            words.seconds(stall["longest"] if stall else None),
-            *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
-        )
-    to.print(table)
-    for row in rows:
-        if row["rate"] is None:
-            to.print(f"  {row['status']}: {row['contender']}: {row['detail']}", markup=False)
-    to.print()
+    """A table for each case: a row for every contender and rate, the rates together."""
+    for (task, case), rows in words.by_case(document["open_loop"]).items():
+        title = f"open loop: {task}, {case}: latency from the intended start"
+        table = Table(title=escape(title), title_justify="left")
+        for column in OPEN_LOOP_COLUMNS:
+            table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
+        for row in sorted((row for row in rows if row["rate"] is not None), key=lambda row: row["rate"]):
+            latency, stall = row["latency"], row["stall"]
+            table.add_row(
+                escape(row["contender"]),
+                words.rate(row["rate"]),
+                words.rate(row["finished_per_second"]),
+                *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+                words.seconds(stall["longest"] if stall else None),
+                *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
+            )
+        to.print(table)
+        for row in rows:
+            if row["rate"] is None:
+                to.print(f"  {row['status']}: {row['contender']}: {row['detail']}", markup=False)
+        to.print()
 
 
 def print_comparison(found: Comparison, to: Console, *, everything: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from offloop.bench.document import ContenderDict, IntervalDict
 
 _SECONDS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
@@ -43,6 +46,23 @@ def times(ratio: IntervalDict) -> str:
 def count(number: int, what: str) -> str:
     """A number of things: 1 case, 2 cases."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def noise(told: dict[str, Any]) -> str:
+    """What others did before and after, as far as it is known; of results of schema 1, the load."""
+    if "load_before" in told:
+        return f"load before {told['load_before']:.2f}, after {told['load_after']:.2f}"
+    looks = [(told["busy_before"], "before"), (told["busy_after"], "after")]
+    said = ", ".join(f"{busy:.2f} {when}" for busy, when in looks if busy is not None)
+    return f"CPUs that others kept busy: {said or 'not known'}"
+
+
+def by_case(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Open-loop rows by task and case, in order of appearance."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["task"], row["case"]), []).append(row)
+    return found
 
 
 def figures(row: ContenderDict) -> list[str]:

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-fd", type=int, help="write the URL there instead of to standard output, and close it")
     parser.add_argument("--certificate", help="PEM; makes it an https origin")
     parser.add_argument("--key", help="PEM")
+    parser.add_argument("--root", type=Path, help="a folder whose files are served as /files/NAME, read now")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does")
     return parser
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> None:
     over = until_told_to_end(options.until_stdin_closes)
     stats = Stats()
-    server = Server(Routes(stats), stats)
+    server = Server(Routes(stats, files_of(options.root)), stats)
     context = None if options.certificate is None else tls_context(options.certificate, options.key)
     listener = await listen(options.host, options.port, lambda: Connection(server), context)
     announce(f"{'http' if context is None else 'https'}://{options.host}:{port_of(listener)}", options.ready_fd)
@@ -63,6 +64,11 @@ async def _serve(options: argparse.Namespace) -> None:
     for connection in list(server.connections):
         connection.closed_by_us = True
         connection.transport.abort()
+
+
+def files_of(root: Path | None) -> dict[str, bytes]:
+    """Name to content of the files directly in `root`. Raises OSError."""
+    return {} if root is None else {file.name: file.read_bytes() for file in root.iterdir() if file.is_file()}
 
 
 # --- for any origin's program ---------------------------------------------------------------------------------------

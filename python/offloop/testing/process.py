@@ -69,15 +69,24 @@ class Origin:
             url = origin.url("/bytes/1024?seed=3")
 
     ``async with`` works too. With ``tls=True`` it serves https with a self-signed certificate made on the spot, whose
-    path is `ca_file`. The process ends with the block, and also when the process that started it dies.
+    path is `ca_file`. The files directly in the folder `root` are read when it starts and served as ``/files/NAME``.
+    The process ends with the block, and also when the process that started it dies.
 
     Raises RuntimeError when the origin does not come up within 20 s, or (``tls=True``) no certificate can be made.
     """
 
     _program = "offloop.testing.origin"
 
-    def __init__(self, *, tls: bool = False, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        root: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._tls = tls
+        self._root = root
         self._host = host
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -119,11 +128,12 @@ class Origin:
 
     def _arguments(self) -> list[str]:
         """What its program is told beyond the usual."""
-        if not self._tls:
-            return []
-        made = make_certificate(self._make_folder())
-        self.ca_file = str(made.certificate)
-        return ["--certificate", str(made.certificate), "--key", str(made.key)]
+        arguments = [] if self._root is None else ["--root", os.fspath(self._root)]
+        if self._tls:
+            made = make_certificate(self._make_folder())
+            self.ca_file = str(made.certificate)
+            arguments += ["--certificate", str(made.certificate), "--key", str(made.key)]
+        return arguments
 
     def _hear(self, words: str) -> str:
         """Take what the program announced; return the base of its URLs."""

@@ -4,6 +4,7 @@
 |-----------------------------------|---------------------------------------------------------------------------------|
 | ``/``                             | a small HTML page                                                               |
 | ``/image.png``                    | a valid PNG of 64 x 64 pixels                                                   |
+| ``/files/NAME``                   | that file of the folder the origin was started with, as it was then             |
 | ``/bytes/N?seed=S``               | the N bytes of ``bodies.body_bytes(N, S)``, at most 1 GiB                       |
 | ``/chunked/N?seed=S&cut=K``       | the same in chunks; with ``cut``, K bytes of it and no last chunk               |
 | ``/gzip/N?seed=S``                | the same gzip-encoded                                                           |
@@ -32,7 +33,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from offloop.testing.bodies import BLOCK_BYTES, MAX_BODY_BYTES, body_blocks, body_bytes, png_image
 from offloop.testing.http11 import Exchange, Reply, Request, Stats
@@ -53,8 +54,9 @@ class BadRequest(Exception):
 class Routes:
     """The handler: finds the route by the first segment of the path."""
 
-    def __init__(self, stats: Stats) -> None:
+    def __init__(self, stats: Stats, files: Mapping[str, bytes] | None = None) -> None:
         self.stats = stats
+        self._files = files or {}
 
     def __call__(self, request: Request, exchange: Exchange) -> Reply | Awaitable[None]:
         """Answer `request`."""
@@ -66,6 +68,8 @@ class Routes:
         if name == "_reset":
             self.stats.reset()
             return Reply(204, cacheable=False)
+        if name == "files" and rest in self._files:
+            return Reply(200, self._files[rest])
         route = ROUTES.get(name)
         if route is None:
             return Reply(404, f"no such route: {request.path}\n".encode(), content_type="text/plain")

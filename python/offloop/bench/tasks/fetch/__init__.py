@@ -61,7 +61,14 @@ def table(sizes: Sequence[int], *, quick: bool, seed: int, at_once: int | None) 
 
 
 def listed(path: Path, at_once: int | None) -> Case:
-    """The URLs of a file, one a line. Each is fetched once before, by urllib, to know its digest.
+    """The URLs of a file, one a line; raises as `read_list`."""
+    work, bodies = read_list(path, at_once)
+    expected = [hash_here(body) for body in bodies]
+    return _case(f"{len(bodies)} URLs of {path.name}", work, expected, sum(map(len, bodies)))
+
+
+def read_list(path: Path, at_once: int | None) -> tuple[FetchWork, list[bytes]]:
+    """The URLs of a file, one a line, and their bodies: each is fetched once, by urllib, to know what is right.
 
     Raises OSError, or ValueError when the file lists none or one cannot be fetched.
     """
@@ -69,13 +76,7 @@ def listed(path: Path, at_once: int | None) -> Case:
     urls = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not urls:
         raise ValueError(f"{path}: expected URLs in it, one a line, found none")
-    expected, total = [], 0
-    for url in urls:
-        body = _fetch(url)
-        expected.append(hash_here(body))
-        total += len(body)
-    work = FetchWork(urls, 1, at_once or CONNECTIONS_ELSEWHERE, _IDENTITY)
-    return _case(f"{len(urls)} URLs of {path.name}", work, expected, total)
+    return FetchWork(urls, 1, at_once or CONNECTIONS_ELSEWHERE, _IDENTITY), [_fetch(url) for url in urls]
 
 
 def _fetch(url: str) -> bytes:

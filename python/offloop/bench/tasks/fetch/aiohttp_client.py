@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any
 
 from offloop.bench.model import Missing, Running
@@ -15,8 +16,15 @@ SETTINGS = "aiohttp, one session kept open, keep-alive, whole bodies by read(), 
 
 
 @contextlib.contextmanager
-def aiohttp_client(work: FetchWork, *, kind: str = "asyncio", threads: bool = False) -> Iterator[Running]:
-    """One session on one loop; bodies are hashed inline, or in the loop's thread pool. Raises Missing."""
+def aiohttp_client(
+    work: FetchWork,
+    *,
+    kind: str = "asyncio",
+    threads: bool = False,
+    pool: Executor | None = None,
+    answer: Callable[[bytes], Any] = hash_here,
+) -> Iterator[Running]:
+    """One session on one loop; `answer` gets each body inline, in the loop's threads, or in `pool`. Raises Missing."""
     try:
         import aiohttp
     except ImportError:
@@ -37,11 +45,13 @@ def aiohttp_client(work: FetchWork, *, kind: str = "asyncio", threads: bool = Fa
     async def closing() -> None:
         await session.close()
 
-    async def one(url: str) -> str:
+    async def one(url: str) -> Any:
         async with session.get(url) as response:
             response.raise_for_status()
             body = await response.read()
-        return await asyncio.to_thread(hash_here, body) if threads else hash_here(body)
+        if pool is not None:
+            return await asyncio.get_running_loop().run_in_executor(pool, answer, body)
+        return await asyncio.to_thread(answer, body) if threads else answer(body)
 
     burst = each(one, work.urls, work.at_once)
     with on_loop(burst, work.bursts, kind=kind, opening=opening, closing=closing) as running:

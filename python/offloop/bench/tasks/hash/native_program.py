@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 
 from offloop.bench.model import Contender, Running
-from offloop.bench.native import native_program
+from offloop.bench.native import native_program, payload_file
 from offloop.bench.tasks.hash import HashWork
 
 
 @contextlib.contextmanager
 def _open(work: HashWork) -> Iterator[Running]:
-    with tempfile.NamedTemporaryFile(prefix="offloop-bench-") as file:
-        for payload in work.payloads:
-            file.write(len(payload).to_bytes(8, "little"))
-            file.write(payload)
-        file.flush()
-        with native_program(["hash", file.name], work.bursts) as running:
-            yield running
+    with payload_file(work.payloads) as path, native_program(["hash", path], work.bursts) as running:
+        yield running
 
 
 CONTENDERS = [
