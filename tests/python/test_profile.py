@@ -203,6 +203,7 @@ def made(**changes: Any) -> Profile:
         ),
         (made(), "nothing stands out", ""),
         (Profile(), "no process of the command imported offloop", ""),
+        (Profile(attached=True), "the process is seen from outside alone: there are stacks, but no latencies", ""),
     ],
 )
 def test_the_diagnosis_follows_the_figures(figures: Profile, says: str, attempt: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -88,7 +89,9 @@ def of_process(pid: int, *, seconds: float, native: bool, stall_ms: float, signa
             raise NothingSeen("; ".join(measured.gaps))
         if signals.came is not None:
             measured.exit_code = 128 + signals.came
-        return _finished(folder, measured)
+        _finished(folder, measured)
+        measured.profile = dataclasses.replace(measured.profile, attached=True)
+        return measured
 
 
 @contextlib.contextmanager
