@@ -35,7 +35,7 @@ class Operation(NamedTuple):
     delivered_ns: int
     #: whoever waited has been stepped
     woken_ns: int
-    #: 1 + the number of the pool's worker; 0: elsewhere, or it is not told (transfers, files, pictures)
+    #: 1 + the number of the pool's worker; 0: elsewhere (transfers, pictures of URLs, files), or it never ran
     worker: int
     #: pending, value, error, cancelled, or inline: it ran on the loop at once
     outcome: str
@@ -82,7 +82,7 @@ def _events(operations: Sequence[Operation], now_ns: int) -> Iterator[Event]:
 
 
 def _begun(operation: Operation) -> int:
-    """When it began to run; where nobody says it (transfers), when it was taken."""
+    """When it began to run; where nobody says it (transfers that failed), when it was taken."""
     return operation.started_ns or operation.submitted_ns or operation.returned_ns or operation.called_ns
 
 
@@ -92,9 +92,9 @@ def _of_one(operation: Operation, begun: int, now_ns: int, rows: _Rows) -> Itera
     if operation.outcome == "inline":
         yield _slice(operation.name, loop, operation.called_ns, returned, args)
         return
-    ran = (
-        operation.ended_ns != 0 and (operation.started_ns != 0 or operation.worker == 0) and operation.delivered_ns != 0
-    )
+    # One that was cancelled before it began never ran; a transfer that failed did, and does not say when it began.
+    begins = operation.started_ns != 0 or (operation.worker == 0 and operation.outcome != "cancelled")
+    ran = begins and operation.ended_ns != 0 and operation.delivered_ns != 0
     end = operation.delivered_ns or operation.ended_ns or now_ns
     span: Event = {"cat": "operation", "id": operation.number, "tid": loop}
     yield {"name": operation.name, "ph": "b", "ts": operation.called_ns, **span, "args": args}
@@ -166,5 +166,5 @@ def _track_name(track: int) -> str | None:
     if track < _WORKERS:
         return None
     worker, row = divmod(track - _WORKERS, _ROWS)
-    thread = "offloop transfers, files, pictures" if track >= _ELSEWHERE else f"offloop-w{worker - 1}"
+    thread = "offloop transfers and files" if track >= _ELSEWHERE else f"offloop-w{worker - 1}"
     return thread if row == 0 else f"{thread}, lane {row + 1}"

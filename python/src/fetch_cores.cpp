@@ -34,6 +34,8 @@ class JobCore : public Core {
   virtual void request_cancel() noexcept = 0;
   /// When the transfer got a free place, for the trace. Before publish().
   void left_queue(const fetch::TransferInfo& info) noexcept { started_ns_ = submitted_ns_ + info.timings.queue_ns; }
+  /// It waits for nothing before it begins. Behind set_sink().
+  void begins_at_once() noexcept { started_ns_ = submitted_ns_; }
 
   /// The last touch of this object by a native thread. [I/O thread, worker or writer]
   void publish() noexcept {
@@ -256,6 +258,7 @@ class HashUrlsCore final : public JobCore {
 
   bool start() override {
     set_sink();
+    begins_at_once();
     running_ = 1;  // so that nothing ends before all of the first have been started
     for (unsigned i = 0; i < max_concurrent_ && start_next(); ++i) {
     }

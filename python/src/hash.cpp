@@ -173,6 +173,7 @@ class FileCore final : public Core, private hash::FileJob, private runtime::Port
 
   bool start() override {
     sink_ = port->port;
+    submitted_ns_ = runtime::now_ns();
     if (FileJob::start()) return true;
     PyErr_SetString(PyExc_MemoryError, "no reader thread could be started");
     return false;
@@ -188,6 +189,7 @@ class FileCore final : public Core, private hash::FileJob, private runtime::Port
     return nullptr;
   }
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return ended_ns_; }
+  [[nodiscard]] CoreRun run() const noexcept override { return {submitted_ns_, started_ns(), 0}; }
 
  private:
   void ended(Result<Digest> result) noexcept override {
@@ -200,6 +202,7 @@ class FileCore final : public Core, private hash::FileJob, private runtime::Port
   const Form form_;
   runtime::Sink* sink_ = nullptr;
   std::optional<Result<Digest>> result_;
+  std::int64_t submitted_ns_ = 0;
   std::int64_t ended_ns_ = 0;
   std::atomic<bool> done_{false};
 };

@@ -34,6 +34,9 @@ class PictureCore : public Core, protected pipeline::PictureJob {
     return StopResult::kNeverRan;
   }
   [[nodiscard]] std::int64_t ended_ns() const noexcept override { return ended_ns_; }
+  [[nodiscard]] CoreRun run() const noexcept override {
+    return {work().submitted_ns, work().started_ns, work().worker};
+  }
 
   PyObject* take_value() override {
     never_ran();  // the input is not needed any more
@@ -122,12 +125,15 @@ class FilePictureCore final : public PictureCore {
   const std::string path_;
 };
 
+/// Runs from the moment on at which its transfer has a free place.
 class UrlPictureCore final : public PictureCore {
  public:
   UrlPictureCore(FetcherHandle fetcher, std::string url, pipeline::PictureRequest request, bool bytes_only)
       : PictureCore(std::move(request), bytes_only), hold_(std::move(fetcher)), url_(std::move(url)) {}
+  [[nodiscard]] CoreRun run() const noexcept override { return {submitted_ns_, transfer_started_ns(), 0}; }
   bool start() override {
     set_sink();
+    submitted_ns_ = runtime::now_ns();
     fetch::Request request;
     request.url = url_;
     return started(start_url(hold_->fetcher(), std::move(request)));
@@ -149,31 +155,55 @@ class UrlPictureCore final : public PictureCore {
   }
   const FetcherHandle hold_;
   const std::string url_;
+  std::int64_t submitted_ns_ = 0;
+};
+
+/// A function on the pool. Its operation lives as long as the core: it knows when it ran.
+template <class T>
+class SpawnedCore : public Core, protected runtime::PortItem {
+ public:
+  SpawnedCore() {
+    deliver = [](runtime::PortItem* item) { core_api()->deliver_core(static_cast<SpawnedCore*>(item)); };
+  }
+  [[nodiscard]] std::int64_t ended_ns() const noexcept override { return work() == nullptr ? 0 : work()->ended_ns; }
+  [[nodiscard]] CoreRun run() const noexcept override {
+    return work() == nullptr ? CoreRun{} : CoreRun{work()->submitted_ns, work()->started_ns, work()->worker};
+  }
+
+ protected:
+  /// Throws std::bad_alloc; nothing comes back then.
+  void started(Operation<T> operation) {
+    operation_.emplace(std::move(operation));
+    operation_->then([this, sink = port->port](Result<T>& result) noexcept {
+      result_.emplace(std::move(result));
+      sink->accept(this, this);
+    });
+  }
+  [[nodiscard]] Operation<T>& operation() noexcept { return *operation_; }
+  [[nodiscard]] Result<T>& result() noexcept { return *result_; }
+
+ private:
+  [[nodiscard]] const runtime::Work* work() const noexcept {
+    return operation_.has_value() ? operation_->work() : nullptr;
+  }
+  std::optional<Operation<T>> operation_;
+  std::optional<Result<T>> result_;
 };
 
 /// Reading a header takes microseconds, but a file may be on a slow disk, and a JPEG's scans are counted.
-class InfoCore final : public Core, private runtime::PortItem {
+class InfoCore final : public SpawnedCore<image::ImageInfo> {
  public:
-  InfoCore(image::Limits limits, std::string path) : limits_(limits), path_(std::move(path)) {
-    deliver = [](runtime::PortItem* item) { core_api()->deliver_core(static_cast<InfoCore*>(item)); };
-  }
+  InfoCore(image::Limits limits, std::string path) : limits_(limits), path_(std::move(path)) {}
   Buffer buffer;
   bool from_file = false;
 
   bool start() override {
     if (!from_file && !buffer.acquire()) return false;
     try {
-      auto done = [this, sink = port->port](Result<image::ImageInfo>& result) noexcept {
-        result_.emplace(std::move(result));
-        sink->accept(this, this);
-      };
-      if (from_file) {
-        pipeline::read_picture_info(path_, limits_).then(done);
-      } else {
-        spawn([span = buffer.span(), limits = limits_](StopToken) {
-          return image::read_info(span, limits);
-        }).then(done);
-      }
+      started(from_file ? pipeline::read_picture_info(path_, limits_)
+                        : spawn([span = buffer.span(), limits = limits_](StopToken) {
+                            return image::read_info(span, limits);
+                          }));
       return true;
     } catch (const std::bad_alloc&) {
       buffer.release();
@@ -185,31 +215,24 @@ class InfoCore final : public Core, private runtime::PortItem {
   void drop_input() noexcept override { buffer.release(); }
   PyObject* take_value() override {
     buffer.release();
-    if (result_->ok()) return g_converters.info(std::move(result_->value()));
-    set_picture_error(result_->error());
+    if (result().ok()) return g_converters.info(std::move(result().value()));
+    set_picture_error(result().error());
     return nullptr;
   }
 
  private:
   const image::Limits limits_;
   const std::string path_;
-  std::optional<Result<image::ImageInfo>> result_;
 };
 
 /// Stopped between two pictures.
-class SheetCore final : public Core, private runtime::PortItem {
+class SheetCore final : public SpawnedCore<pipeline::Picture> {
  public:
-  explicit SheetCore(pipeline::SheetRequest request) : request_(std::move(request)) {
-    deliver = [](runtime::PortItem* item) { core_api()->deliver_core(static_cast<SheetCore*>(item)); };
-  }
+  explicit SheetCore(pipeline::SheetRequest request) : request_(std::move(request)) {}
 
   bool start() override {
     try {
-      operation_.emplace(pipeline::make_sheet(std::move(request_)));
-      operation_->then([this, sink = port->port](Result<pipeline::Picture>& result) noexcept {
-        result_.emplace(std::move(result));
-        sink->accept(this, this);
-      });
+      started(pipeline::make_sheet(std::move(request_)));
       return true;
     } catch (const std::bad_alloc&) {
       PyErr_NoMemory();
@@ -217,19 +240,17 @@ class SheetCore final : public Core, private runtime::PortItem {
     }
   }
   StopResult stop() noexcept override {
-    operation_->request_stop();
+    operation().request_stop();
     return StopResult::kRequested;
   }
   PyObject* take_value() override {
-    if (result_->ok()) return g_converters.picture(std::move(result_->value()));
-    set_picture_error(result_->error());
+    if (result().ok()) return g_converters.picture(std::move(result().value()));
+    set_picture_error(result().error());
     return nullptr;
   }
 
  private:
   pipeline::SheetRequest request_;
-  std::optional<Operation<pipeline::Picture>> operation_;
-  std::optional<Result<pipeline::Picture>> result_;
 };
 
 template <class Make>

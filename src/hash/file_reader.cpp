@@ -11,6 +11,7 @@
 #include <new>
 
 #include "hash/reader_threads.h"
+#include "offloop/runtime/clock.h"
 
 namespace offloop::hash {
 namespace {
@@ -133,6 +134,7 @@ void FileJob::free_partial() noexcept {
 }
 
 bool FileJob::read_block() noexcept {
+  if (started_ns_ == 0) started_ns_ = runtime::now_ns();
   if (stream_ == nullptr && !open()) return false;
   if (stop_.load(std::memory_order_relaxed)) {
     free_partial();

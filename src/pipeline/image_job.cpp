@@ -54,6 +54,7 @@ Result<Unit> PictureJob::start_url(fetch::Fetcher& fetcher, fetch::Request reque
 
 void PictureJob::body_came(Result<fetch::CollectedBody> result) noexcept {
   if (!result.ok()) return ended(std::move(result).error());
+  transfer_started_ns_ = runtime::now_ns() - result.value().info.timings.total_ns;
   fetched_ = std::move(result.value().body);
   data_ = fetched_.span();
   Result<Unit> submitted = submit();

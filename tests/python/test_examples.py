@@ -5,12 +5,16 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from offloop.cli.group import group
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -108,6 +112,35 @@ def test_every_page_of_the_guide_is_listed_and_has_something_that_runs() -> None
     contents = (ROOT / "docs" / "guide" / "README.md").read_text()
     assert sorted(re.findall(r"\]\(([\w-]+\.md)\)", contents)) == [path.name for path in GUIDE]
     assert {name.rpartition("-")[0] for name in GUIDE_BLOCKS} == {path.stem for path in GUIDE}
+
+
+# Command lines of offloop that the pages show. What they do is tested elsewhere, that they are understood here.
+SHOWN = sorted(
+    {
+        line.partition(" # ")[0].strip()
+        for page in (ROOT / "README.md", *GUIDE)
+        for block in blocks("sh", page.read_text())
+        for line in block.splitlines()
+        if line.startswith("offloop ")
+    }
+)
+
+
+def understood(command: click.Command, name: str, arguments: list[str], parent: click.Context | None) -> None:
+    """Reads the arguments as the program does, and runs nothing."""
+    context = click.Context(command, parent=parent, info_name=name)
+    inner = command.get_command(context, arguments[0]) if isinstance(command, click.Group) and arguments else None
+    if inner is not None:
+        understood(inner, arguments[0], arguments[1:], context)
+    else:
+        assert not isinstance(command, click.Group) or arguments[0].startswith("-"), f"no command {arguments[0]}"
+        command.make_context(name, list(arguments), parent=parent).close()
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_a_command_line_of_the_pages_is_understood(line: str) -> None:
+    words = shlex.split(line.partition(" > ")[0])
+    understood(group, "offloop", words[1:], None)
 
 
 LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

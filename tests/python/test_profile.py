@@ -14,16 +14,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from bridge_helpers import PROGRAMS
+from profile_helpers import WITHOUT_TOOLS
 
 from offloop.cli import main
 from offloop.profiling import flamegraph, perf, pyspy, tools
 from offloop.profiling.diagnosis import diagnose
 from offloop.profiling.figures import Blocked, Latency, Profile, latency
-
-# Without the tools: an empty PATH, and no folder of scripts beside the interpreter.
-WITHOUT_TOOLS = (
-    "import sys; from offloop.cli import main; sys.executable = '/nowhere/python'; sys.exit(main(sys.argv[1:]))"
-)
 
 
 class Ran(NamedTuple):
@@ -207,6 +203,7 @@ def made(**changes: Any) -> Profile:
         ),
         (made(), "nothing stands out", ""),
         (Profile(), "no process of the command imported offloop", ""),
+        (Profile(attached=True), "the process is seen from outside alone: there are stacks, but no latencies", ""),
     ],
 )
 def test_the_diagnosis_follows_the_figures(figures: Profile, says: str, attempt: str) -> None:

@@ -17,8 +17,10 @@ import pytest
 from bridge_helpers import DATA, Gate, assert_clean, run_program, settings, until
 
 import offloop
-from offloop import hashing
-from offloop.testing import Origin
+from offloop import hashing, image
+from offloop.testing import Origin, spin
+
+FORK_OPTIONS = ("-W", "ignore::DeprecationWarning")  # since 3.12 fork() warns of threads, whatever they do
 
 PHASES = {"M", "X", "b", "e", "s", "t", "f"}
 
@@ -124,9 +126,100 @@ async def test_a_transfer_is_there_with_its_time_in_the_queue(origin: Origin, tm
         assert operation.ended_ns <= operation.delivered_ns <= operation.woken_ns
     assert operations[1].started_ns > operations[1].submitted_ns
     document = saved(trace, tmp_path)
-    assert {name for name in tracks(document).values() if name.startswith("offloop")} >= {
-        "offloop transfers, files, pictures"
-    }
+    assert {name for name in tracks(document).values() if name.startswith("offloop")} >= {"offloop transfers and files"}
+
+
+def assert_in_order(operation: Any) -> None:
+    times = [
+        operation.called_ns,
+        operation.submitted_ns,
+        operation.started_ns,
+        operation.ended_ns,
+        operation.delivered_ns,
+    ]
+    assert all(times), operation
+    assert times == sorted(times), operation
+
+
+async def test_a_picture_tells_when_a_worker_took_it_up(origin: Origin, tmp_path: Path) -> None:
+    data = await offloop.fetch_url(origin.url("/image.png"))
+    file = tmp_path / "a.png"
+    file.write_bytes(data)
+    with settings(threads=1), offloop.trace() as trace:
+        held = spin(60)
+        await until(lambda: offloop.stats()["running"] == 1)
+        waiting = [
+            image.resize(data, 8),
+            image.resize(file, 8),
+            image.info(data),
+            image.info(file),
+            image.sheet([file], cell=16),
+        ]
+        let_go = time.monotonic_ns()
+        held.cancel()
+        await asyncio.gather(*waiting)
+    document = saved(trace, tmp_path)
+    runs = {run["args"]["operation"]: run for name in ("resize", "info", "sheet") for run in slices(document, name)}
+    pictures = [operation for operation in trace.operations() if operation.name != "spin"]
+    assert [operation.name for operation in pictures] == ["resize", "resize", "info", "info", "sheet"]
+    for operation in pictures:
+        assert_in_order(operation)
+        assert operation.submitted_ns <= let_go <= operation.started_ns  # in the queue until then
+        run = runs[operation.number]
+        assert run["args"]["queue_us"] == (operation.started_ns - operation.submitted_ns) / 1000
+        assert run["args"]["run_us"] == (operation.ended_ns - operation.started_ns) / 1000
+    assert {tracks(document)[run["tid"]] for run in runs.values()} == {"offloop-w0"}
+
+
+async def test_a_picture_of_a_url_runs_from_the_start_of_its_transfer(origin: Origin, tmp_path: Path) -> None:
+    with offloop.trace() as trace:
+        await asyncio.gather(*(image.resize(origin.url(f"/image.png?{number}"), 8) for number in range(3)))
+    assert len(trace.operations()) == 3
+    for operation in trace.operations():
+        assert_in_order(operation)
+        assert operation.worker == 0
+    document = saved(trace, tmp_path)
+    rows = {tracks(document)[run["tid"]].partition(",")[0] for run in slices(document, "resize")}
+    assert rows == {"offloop transfers and files"}
+
+
+async def test_a_file_tells_when_a_reader_took_it_up(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(DATA)
+    with offloop.trace() as trace:
+        await hashing.file_digest(file)
+        with pytest.raises(FileNotFoundError):
+            await hashing.file_digest(tmp_path / "missing")
+    assert [operation.outcome for operation in trace.operations()] == ["value", "error"]
+    for operation in trace.operations():
+        assert_in_order(operation)
+    runs = slices(saved(trace, tmp_path), "file_digest")
+    assert len(runs) == 2
+    assert all({"queue_us", "run_us", "deliver_us"} <= run["args"].keys() for run in runs)
+
+
+async def test_a_list_of_urls_begins_at_once(origin: Origin) -> None:
+    with offloop.trace() as trace:
+        await offloop.fetch_and_hash_urls([origin.url("/bytes/1000")])
+    (operation,) = trace.operations()
+    assert_in_order(operation)
+    assert operation.started_ns == operation.submitted_ns
+
+
+async def test_what_was_cancelled_in_the_queue_never_ran(tmp_path: Path) -> None:
+    with settings(threads=1), offloop.trace() as trace:
+        held = spin(60)
+        await until(lambda: offloop.stats()["running"] == 1)
+        waiting = [offloop.sha256(DATA), image.info(DATA)]
+        waiting[0].cancel()
+        held.cancel()
+        with pytest.raises(offloop.UnsupportedFormatError):
+            await waiting[1]
+        await until(lambda: offloop.stats()["queued"] == 0 and offloop.stats()["running"] == 0)
+        await asyncio.sleep(0)
+    cancelled = next(operation for operation in trace.operations() if operation.name == "sha256")
+    assert (cancelled.outcome, cancelled.started_ns) == ("cancelled", 0)
+    assert not slices(saved(trace, tmp_path), "sha256")
 
 
 async def test_how_an_operation_ended_is_told(tmp_path: Path) -> None:
@@ -275,4 +368,4 @@ def test_a_capacity_out_of_range_is_refused(capacity: Any, error: type[Exception
 
 
 def test_a_forked_child_leaves_its_parents_trace(tmp_path: Path) -> None:
-    assert_clean(run_program("trace_in_child", tmp_path / "trace.json"))
+    assert_clean(run_program("trace_in_child", tmp_path / "trace.json", options=FORK_OPTIONS))

@@ -27,6 +27,8 @@ class FileJob : private PieceStream::Listener {
   void request_stop() noexcept;
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// Monotonic: when a reader took it up. 0: not yet, or it ended without. Once it has ended. [any thread]
+  [[nodiscard]] std::int64_t started_ns() const noexcept { return started_ns_; }
 
  protected:
   /// The last call; the job may be deleted in it. [worker or reader]
@@ -58,6 +60,7 @@ class FileJob : private PieceStream::Listener {
   bool idle_ = false;  ///< waits for data without a place among the open files; guarded by the readers' mutex
   std::uint64_t known_size_ = 0;  ///< of a regular file when it was opened; 0 = read to the end
   std::uint64_t offset_ = 0;
+  std::int64_t started_ns_ = 0;
   std::atomic<bool> stop_{false};
   std::atomic<bool> waiting_{false};  ///< with the FileWaiter
   std::atomic<bool> parked_{false};   ///< enough blocks are on their way: who sets it back to false queues the job

@@ -58,6 +58,12 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
   /// The last call: the job may be deleted in it. Must not block, must not throw. [worker, or I/O thread for what a
   /// transfer ended with]
   virtual void ended(Result<Picture> result) noexcept = 0;
+  /// When it was submitted to the pool and began there, and on which worker: of a URL's picture, once its body had
+  /// come. To be read once it has ended. [any thread]
+  [[nodiscard]] const runtime::Work& work() const noexcept { return *this; }
+  /// Monotonic: when a URL's transfer got a free place; 0 where none ended well. To be read once it has ended. [any
+  /// thread]
+  [[nodiscard]] std::int64_t transfer_started_ns() const noexcept { return transfer_started_ns_; }
 
  private:
   struct Body final : fetch::CollectJob {
@@ -80,6 +86,7 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
   bool from_file_ = false;
   std::optional<Body> body_;
   fetch::OwnedBytes fetched_;
+  std::int64_t transfer_started_ns_ = 0;
   std::optional<Result<Picture>> result_;
 };
 

@@ -139,6 +139,10 @@ class Operation {
   /// Asks it to end early; it then ends as kStopped unless it was faster. [any thread]
   void request_stop() noexcept { state_->request_stop(); }
 
+  /// What the pool knows of it: when it was submitted, began and ended, and on which worker; null where it does not
+  /// say. To be read once it has ended. [any thread]
+  [[nodiscard]] const runtime::Work* work() const noexcept { return state_->work(); }
+
   /// Calls fn(Result<T>&) once it has ended: on the thread that ends it, or here. fn must not throw. [any thread]
   template <class F>
   void then(F fn) {
@@ -204,6 +208,7 @@ auto spawn(F fn) {
         this->result = runtime::task_error(ErrorCode::kStopped, "stopped before it ran");
     }
     void request_stop() noexcept override { runtime::Work::request_stop(); }
+    [[nodiscard]] const runtime::Work* work() const noexcept override { return this; }
     F fn;
   };
 

@@ -33,25 +33,44 @@ def command(
     Processes that import offloop also tell how long operations queue, run and are delivered, how busy the workers were,
     and which call blocked an event loop. What is missing or not permitted is named, the rest is done without.
 
-    The report goes to standard error. The exit code is that of COMMAND.
+    The report goes to standard error, also after Ctrl-C: of what was measured until then. The exit code is that of
+    COMMAND; with --pid 0, or 130 after Ctrl-C.
     """
     from offloop.profiling import report, session
+    from offloop.profiling.signals import Signals
 
     if bool(command_line) == (pid is not None):
         raise click.UsageError("give either a command, after --, or --pid")
+    if pid is not None:
+        _check_process(pid)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise exit_codes.Ended(exit_codes.OUTPUT_FAILED, f"cannot make {output}: {error.strerror}") from None
-    if pid is None:
-        title = shlex.join(command_line)
-        measured = session.of_command(command_line, seconds=duration, native=native, stall_ms=stall_ms)
-    else:
-        title = f"process {pid}"
-        try:
-            measured = session.of_process(pid, seconds=duration or 10.0, native=native, stall_ms=stall_ms)
-        except ProcessLookupError:
-            raise exit_codes.Ended(exit_codes.INPUT_UNREADABLE, f"there is no process {pid}") from None
-    files = report.write(output, measured.profile, measured.stacks, measured.gaps, title)
-    click.echo(f"\noffloop profile: {title}\n" + report.text(measured.profile, measured.gaps, files), err=True)
+    title = f"process {pid}" if pid is not None else shlex.join(command_line)
+    with Signals() as signals:
+        if pid is None:
+            measured = session.of_command(
+                command_line, seconds=duration, native=native, stall_ms=stall_ms, signals=signals
+            )
+        else:
+            try:
+                measured = session.of_process(
+                    pid, seconds=duration or 10.0, native=native, stall_ms=stall_ms, signals=signals
+                )
+            except session.NothingSeen as reasons:
+                raise exit_codes.Ended(
+                    exit_codes.INPUT_UNREADABLE, f"nothing can be seen of process {pid}: {reasons}"
+                ) from None
+        files = report.write(output, measured.profile, measured.stacks, measured.gaps, title)
+        click.echo(f"\noffloop profile: {title}\n" + report.text(measured.profile, measured.gaps, files), err=True)
     return measured.exit_code
+
+
+def _check_process(pid: int) -> None:
+    from offloop.profiling import target
+
+    try:
+        target.check(pid)
+    except ProcessLookupError as error:
+        raise exit_codes.Ended(exit_codes.INPUT_UNREADABLE, str(error)) from None

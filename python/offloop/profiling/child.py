@@ -21,25 +21,28 @@ from offloop.profiling.blame import folded, is_idle
 from offloop.profiling.loops import Stall, Watch, running_loops
 
 FOLDER = "OFFLOOP_PROFILE"
-#: seconds after which the watcher ends by itself; unset: with the process
-SECONDS = "OFFLOOP_PROFILE_SECONDS"
 #: what counts as a stall, in milliseconds
 THRESHOLD = "OFFLOOP_PROFILE_STALL_MS"
+
+#: a file of that name in the folder: all who write there are to end
+END = "end"
 
 _TICK_S = 0.005
 _SAMPLE_EVERY = 2  # ticks: 100 stacks a second
 _POOL_EVERY = 4
+_ASK_EVERY = 10  # ticks
 _WRITE_EVERY_S = 1.0
 _MOST_POINTS = 2000
 _PR_SET_PTRACER, _ANY = 0x59616D61, -1
 
 
 class Watcher(threading.Thread):
-    """Watches this process until `finish`."""
+    """Watches this process until `finish`, until it is asked to end, or for so many seconds."""
 
     def __init__(self, folder: Path, seconds: float | None, threshold_ms: float) -> None:
         super().__init__(name="offloop-profile", daemon=True)
         self._path = folder / f"process-{os.getpid()}.json"
+        self._asked = folder / END
         self._seconds = seconds
         self._threshold_ns = int(threshold_ms * 1e6)
         self._end = threading.Event()
@@ -49,15 +52,15 @@ class Watcher(threading.Thread):
         self._pool: list[tuple[int, int, int, int, int]] = []  # ns, threads, awake, queued, parked
         self._pool_step = 1
         self._loops = 0
-        self._before: dict[str, Any] = {}
-        self._began_ns = 0
+        # Here, not by the thread: what ends before that gets its turn counts.
+        self._before = _stats()
+        self._began_ns = time.monotonic_ns()
 
     def run(self) -> None:
         """The thread."""
         from offloop import stats  # waits for the import that has started us
 
-        self._before = stats()
-        self._began_ns = time.monotonic_ns()
+        self._write(self._before)  # it is seen that somebody watches
         written_s, ticks = time.monotonic(), 0
         asleep_ns = self._began_ns
         while not self._end.wait(_TICK_S):
@@ -70,8 +73,12 @@ class Watcher(threading.Thread):
             if self._seconds is not None and (time.monotonic_ns() - self._began_ns) / 1e9 > self._seconds:
                 break
             ticks += 1
+            if ticks % _ASK_EVERY == 0 and self._asked.exists():
+                break
             asleep_ns = time.monotonic_ns()
-        self._write(stats())
+        self._write(stats(), over=True)
+        if not self._end.is_set():
+            atexit.unregister(self.finish)
 
     def finish(self) -> None:
         """Write what there is and end."""
@@ -120,9 +127,10 @@ class Watcher(threading.Thread):
             del self._pool[::2]
             self._pool_step *= 2
 
-    def _write(self, after: dict[str, Any]) -> None:
+    def _write(self, after: dict[str, Any], *, over: bool = False) -> None:
         document = {
             "pid": os.getpid(),
+            "over": over,
             "command": sys.orig_argv,
             "seconds": (time.monotonic_ns() - self._began_ns) / 1e9,
             "loops": self._loops,
@@ -143,36 +151,46 @@ class Watcher(threading.Thread):
             self._end.set()  # the folder is gone: nobody wants it any more
 
 
+def _stats() -> dict[str, Any]:
+    from offloop import stats
+
+    return stats()
+
+
 _watcher: Watcher | None = None
 
 
 def start() -> None:
     """Start watching as the environment says. Called by ``import offloop``, and in every forked child."""
-    global _watcher
     folder = os.environ.get(FOLDER)
     if not folder:
         return
-    seconds = os.environ.get(SECONDS)
-    watch(Path(folder), float(seconds) if seconds else None, float(os.environ.get(THRESHOLD, 20)))
+    _let_be_traced()
+    _watch(Path(folder), None, float(os.environ.get(THRESHOLD, 20)))
     os.register_at_fork(after_in_child=_restart)
 
 
-def watch(folder: Path, seconds: float | None, threshold_ms: float) -> None:
-    """Start watching this process, unless somebody does."""
-    global _watcher
+def attach(folder: Path, seconds: float, threshold_ms: float) -> None:
+    """Start watching this process, which runs already. Sent into it by ``offloop profile --pid``.
+
+    :raises RuntimeError: somebody watches it already.
+    """
     if _watcher is not None and _watcher.is_alive():
-        return
-    _let_be_traced()
+        raise RuntimeError("another offloop profile is looking at it")
+    _watch(folder, seconds, threshold_ms)
+
+
+def _watch(folder: Path, seconds: float | None, threshold_ms: float) -> None:
+    global _watcher
     _watcher = Watcher(folder, seconds, threshold_ms)
-    _watcher.start()
     atexit.register(_watcher.finish)
+    _watcher.start()
 
 
 def _restart() -> None:
-    global _watcher
     if _watcher is not None:
-        before, _watcher = _watcher, None
-        watch(before._path.parent, before._seconds, before._threshold_ns / 1e6)
+        _let_be_traced()
+        _watch(_watcher._path.parent, None, _watcher._threshold_ns / 1e6)
 
 
 def _let_be_traced() -> None:

@@ -47,7 +47,12 @@ def diagnose(profile: Profile) -> list[Finding]:
     if found:
         return found
     if profile.processes == 0:
-        return [Finding("no process of the command imported offloop: there are stacks, but no latencies", "")]
+        why = (
+            "the process is seen from outside alone"
+            if profile.attached
+            else "no process of the command imported offloop"
+        )
+        return [Finding(f"{why}: there are stacks, but no latencies", "")]
     return [
         Finding(
             f"nothing stands out: no stall of a loop above {profile.stall_threshold_ms:g} ms, "

@@ -38,6 +38,7 @@ class Profile:
 
     seconds: float = 0.0
     processes: int = 0
+    attached: bool = False  # of a process that ran already, instead
     cpus: int = 1
     loops: int = 0
     operations: int = 0

@@ -9,13 +9,11 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from offloop.profiling.tools import Recorder, Unavailable, ended, find, last_line
+from offloop.profiling import target
+from offloop.profiling.tools import Recorder, Unavailable, ended, find, is_core_thread, last_line
 
 HZ = 199
-# Names of the core's threads, see docs/guide/debug-native-errors.md.
-CORE = "offloop-"
 _HEAD = re.compile(r"^(?P<thread>\S.*?)\s+\d+\s*$")
-_NOISE = re.compile(r"\(anonymous namespace\)::|^(non-)?virtual thunk to ")
 _FRAME = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.*) \((?P<object>[^()]*(?:\([^()]*\))?)\)$")
 
 
@@ -28,13 +26,19 @@ class Perf(Recorder):
         self._data = folder / "perf.data"
         self._running: subprocess.Popen[bytes] | None = None
         self._program = ""
+        self._pid = 0
         self._control: list[int] = []  # open as long as perf runs: it stops writing when they are closed
+
+    def sees(self) -> bool:
+        """Whether the process has threads of the core, which is all that is looked for."""
+        return target.has_core_threads(self._pid)
 
     def start(self, pid: int) -> None:
         """Returns when it samples.
 
         :raises Unavailable: with the reason.
         """
+        self._pid = pid
         self._program = find("perf") or ""
         if not self._program:
             raise Unavailable("perf is not installed (Debian's package: linux-perf)")
@@ -95,7 +99,7 @@ def folded(script: str) -> Counter[str]:
     for block in script.split("\n\n"):
         lines = block.strip("\n").splitlines()
         head = _HEAD.match(lines[0]) if lines else None
-        if head is None or not head["thread"].startswith(CORE):
+        if head is None or not is_core_thread(head["thread"]):
             continue
         frames = [found for line in lines[1:] if (found := _FRAME.match(line))]
         stacks[";".join((head["thread"], *map(_shown, reversed(frames))))] += 1

@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from offloop.profiling.tools import Recorder, Unavailable, ended, find, last_line
+from offloop.profiling.tools import Recorder, Unavailable, find, last_line
 
 HZ = 100
 _WATCHER = "profiling/child.py"
 _PROCESS = re.compile(r'(process \d+):"')
-_PATIENCE_S = 3.0  # a process that has just been started is not Python yet
 
 
 class PySpy(Recorder):
@@ -23,12 +22,15 @@ class PySpy(Recorder):
 
     name = "py-spy"
 
-    def __init__(self, folder: Path, native: bool) -> None:
+    def __init__(self, folder: Path, native: bool, patience_s: float) -> None:
+        """:param patience_s: for so long try again: a process that has just been started is not Python yet."""
         self._output = folder / "py-spy.txt"
         self._native = native
         self._program = ""
         self._running: subprocess.Popen[bytes] | None = None
         self._trying: threading.Thread | None = None
+        self._patience_s = patience_s
+        self._starting = threading.Lock()  # around what starts one, and what ends it for good
         self._stopped = threading.Event()
         self.problem = ""
 
@@ -43,35 +45,45 @@ class PySpy(Recorder):
         self._trying = threading.Thread(target=self._try, args=(pid,), name="offloop-py-spy", daemon=True)
         self._trying.start()
 
+    def sees(self) -> bool:
+        """Whether it looks, or tries to."""
+        return self._trying is not None and self._trying.is_alive()
+
     def _try(self, pid: int) -> None:
-        until = time.monotonic() + _PATIENCE_S
-        while not self._stopped.is_set():
-            what = ["--pid", str(pid), "--subprocesses", "--rate", str(HZ), *(["--native"] if self._native else [])]
-            arguments = ["record", *what, "--format", "raw", "--output", str(self._output)]
-            self._running = subprocess.Popen(
-                [self._program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, process_group=0,
-            )  # fmt: skip
+        until = time.monotonic() + self._patience_s
+        what = ["--pid", str(pid), "--subprocesses", "--rate", str(HZ), *(["--native"] if self._native else [])]
+        arguments = ["record", *what, "--format", "raw", "--output", str(self._output)]
+        while True:
+            with self._starting:
+                if self._stopped.is_set():
+                    return
+                self._running = subprocess.Popen(
+                    [self._program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE, process_group=0,
+                )  # fmt: skip
             error = last_line(self._running.communicate()[1])
             if self._running.returncode == 0 or self._output.exists():
                 return
             self.problem = error or "it ended at once"
-            if time.monotonic() > until or "ermission" in error:
+            if time.monotonic() > until or "ermission" in error or self._stopped.wait(0.1):
                 return
-            self._stopped.wait(0.1)
 
     def stop(self) -> dict[str, float]:
         """Seconds by folded stack.
 
         :raises Unavailable: it saw nothing; with its reason.
         """
-        self._stopped.set()
-        if self._running is not None and self._running.poll() is None:
-            self._running.send_signal(signal.SIGINT)
-        if self._trying is not None:
-            self._trying.join(20.0)
-        if self._running is not None and self._running.poll() is None:
-            ended(self._running, signal.SIGKILL)
+        with self._starting:
+            self._stopped.set()
+        try:
+            if self._running is not None:
+                self._running.send_signal(signal.SIGINT)  # nothing to one that has ended
+            if self._trying is not None:
+                self._trying.join(20.0)
+        finally:
+            if self._running is not None:
+                self._running.kill()
+                self._running.wait()
         text = self._output.read_text(errors="replace") if self._output.exists() else ""
         self._output.unlink(missing_ok=True)
         stacks = folded(text)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offloop.profiling import child, figures, perf, pyspy
+from offloop.profiling import child, figures, target, watchers
+from offloop.profiling.attached import Attached
+from offloop.profiling.perf import Perf
+from offloop.profiling.pyspy import PySpy
+from offloop.profiling.signals import Signals
 from offloop.profiling.tools import Recorder, Unavailable
 
 # Stops itself, then becomes the command: perf is there before its first instruction.
 _GATE = 'kill -STOP $$ && exec "$@"'
+_STARTING_S = 3.0  # until a command is Python
+_LAST_WORDS_S = 2.0
+_LOOK_S = 0.1
+
+
+class NothingSeen(Exception):
+    """Nobody can look into the process; with the reasons."""
 
 
 @dataclass(slots=True)
@@ -28,71 +38,99 @@ class Measured:
     stacks: dict[str, float] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     exit_code: int = 0
+    looked: list[str] = field(default_factory=list)  # who did, also where nothing was to be seen
 
 
-def of_command(command: Sequence[str], *, seconds: float | None, native: bool, stall_ms: float) -> Measured:
+def of_command(
+    command: Sequence[str], *, seconds: float | None, native: bool, stall_ms: float, signals: Signals
+) -> Measured:
     """Run the command to its end and measure it, at most for that many seconds."""
-    with tempfile.TemporaryDirectory(prefix="offloop-profile-") as name:
-        folder = Path(name)
-        environment = {**os.environ, child.FOLDER: name, child.THRESHOLD: f"{stall_ms:g}"}
-        if seconds is not None:
-            environment[child.SECONDS] = f"{seconds:g}"
-        started = subprocess.Popen(["/bin/sh", "-c", _GATE, "sh", *command], env=environment)
+    with watchers.made_folder() as folder:
         measured = Measured(figures.Profile())
-        with _signals_are_the_commands(started):
-            os.waitpid(started.pid, os.WUNTRACED)
-            recorders = _start(started.pid, folder, native, measured)
-            started.send_signal(signal.SIGCONT)
-            if seconds is None:
-                started.wait()
-            else:
+        environment = {**os.environ, child.FOLDER: str(folder), child.THRESHOLD: f"{stall_ms:g}"}
+        started = subprocess.Popen(["/bin/sh", "-c", _GATE, "sh", *command], env=environment)
+        signals.go_to(started)
+        if _waits_at_the_gate(started):
+            recorders = (Perf(folder.parent), PySpy(folder.parent, native, _STARTING_S))
+            with _recording(recorders, started.pid, measured):
+                started.send_signal(signal.SIGCONT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     started.wait(seconds)
-            _stop(recorders, measured)
-            code = started.wait()
+                    signals.reporting()
+                watchers.ask_to_end(folder)
+        code = started.wait()
+        signals.reporting()
         measured.exit_code = code if code >= 0 else 128 - code
+        watchers.wait_until_over(folder, _LAST_WORDS_S)
         return _finished(folder, measured)
 
 
-def of_process(pid: int, *, seconds: float, native: bool, stall_ms: float) -> Measured:
+def of_process(pid: int, *, seconds: float, native: bool, stall_ms: float, signals: Signals) -> Measured:
     """Look at a process that runs.
 
-    :raises ProcessLookupError: there is none.
+    :raises NothingSeen: nobody can look into it.
     """
-    os.kill(pid, 0)
-    with tempfile.TemporaryDirectory(prefix="offloop-profile-") as name:
-        folder = Path(name)
+    with watchers.made_folder() as folder:
         measured = Measured(figures.Profile())
-        recorders = _start(pid, folder, native, measured)
-        problem = _send_watcher(pid, folder, seconds, stall_ms)
-        if problem:
-            measured.gaps.append(problem)
-        _wait_for(pid, seconds)
-        _stop(recorders, measured)
-        if not problem:
-            _wait_until_written(folder, pid)
-        return _finished(folder, measured)
+        recorders = (
+            Perf(folder.parent), PySpy(folder.parent, native, 2 * _LOOK_S), Attached(folder, seconds, stall_ms)
+        )  # fmt: skip
+        with _recording(recorders, pid, measured) as recording:
+            until = time.monotonic() + seconds
+            while (
+                signals.came is None
+                and (left := until - time.monotonic()) > 0
+                and any(recorder.sees() for recorder in recording)
+                and target.lives(pid)
+            ):
+                signals.wait(min(left, _LOOK_S))
+            signals.reporting()
+        if not measured.stacks and not set(measured.looked) - {Perf.name}:
+            raise NothingSeen("; ".join(measured.gaps))
+        if signals.came is not None:
+            measured.exit_code = 128 + signals.came
+        _finished(folder, measured)
+        measured.profile = dataclasses.replace(measured.profile, attached=True)
+        return measured
 
 
-def _start(pid: int, folder: Path, native: bool, measured: Measured) -> list[Recorder]:
-    started: list[Recorder] = []
-    for recorder in (perf.Perf(folder), pyspy.PySpy(folder, native)):
-        try:
-            recorder.start(pid)
+@contextlib.contextmanager
+def _recording(recorders: Iterable[Recorder], pid: int, measured: Measured) -> Iterator[list[Recorder]]:
+    """Those that could be started; at the end they are asked for what they saw, and have ended whatever happens."""
+    with contextlib.ExitStack() as ends:
+        started: list[Recorder] = []
+        for recorder in recorders:
+            try:
+                recorder.start(pid)
+            except Unavailable as reason:
+                measured.gaps.append(str(reason))
+                continue
+            ends.callback(_stop, recorder, measured)
             started.append(recorder)
-        except Unavailable as reason:
-            measured.gaps.append(str(reason))
-    return started
+        yield started
 
 
-def _stop(recorders: Sequence[Recorder], measured: Measured) -> None:
-    for recorder in recorders:
-        root = "core" if recorder.name == "perf" else "Python"
-        try:
-            for stack, seconds in recorder.stop().items():
-                measured.stacks[f"{root};{stack}"] = seconds
-        except Unavailable as reason:
-            measured.gaps.append(str(reason))
+def _stop(recorder: Recorder, measured: Measured) -> None:
+    root = "core" if recorder.name == Perf.name else "Python"
+    try:
+        stacks = recorder.stop()
+    except Unavailable as reason:
+        measured.gaps.append(str(reason))
+        return
+    measured.looked.append(recorder.name)
+    measured.stacks.update((f"{root};{stack}", seconds) for stack, seconds in stacks.items())
+
+
+def _waits_at_the_gate(process: subprocess.Popen[bytes]) -> bool:
+    """False: a signal has ended it there."""
+    try:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+    except ChildProcessError:  # whoever passed on the signal has seen it end
+        return False
+    if os.WIFSTOPPED(status):
+        return True
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return False
 
 
 def _finished(folder: Path, measured: Measured) -> Measured:
@@ -102,51 +140,3 @@ def _finished(folder: Path, measured: Measured) -> Measured:
         measured.stacks.update((f"Python;{stack}", seconds) for stack, seconds in measured.profile.samples.items())
         measured.gaps.append("py-spy's exactness: the Python side is seen from inside, where threads give up the GIL")
     return measured
-
-
-def _send_watcher(pid: int, folder: Path, seconds: float, stall_ms: float) -> str:
-    """Start the watcher in a process that runs already, where Python can (3.14, the same version); else why not."""
-    remote_exec = getattr(sys, "remote_exec", None)
-    if remote_exec is None:
-        return "latencies and stalls of a process that runs already: offloop profile must run on Python 3.14 or later"
-    script = folder / "watch.py"
-    script.write_text(
-        "import pathlib, offloop.profiling.child as child\n"
-        f"child.watch(pathlib.Path({str(folder)!r}), {seconds!r}, {stall_ms!r})\n"
-    )
-    folder.chmod(0o755)
-    try:
-        remote_exec(pid, str(script))
-    except (OSError, RuntimeError, ValueError) as error:
-        return f"latencies and stalls of process {pid}: {error}"
-    return ""
-
-
-def _wait_for(pid: int, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.05))
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-
-
-def _wait_until_written(folder: Path, pid: int) -> None:
-    until = time.monotonic() + 2.0
-    while not (folder / f"process-{pid}.json").exists() and time.monotonic() < until:
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def _signals_are_the_commands(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the command through the terminal; we stay to report. SIGTERM is handed on."""
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM)),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from typing import Protocol
+
+# See docs/guide/debug-native-errors.md. Python's threads have their names with the system, too, from 3.14 on: those of
+# offloop's own in Python are none of the core's.
+_CORE_THREAD = re.compile(r"offloop-(w\d+|write|read|poll|dns|io-\d+|decoder|native.*)$")
 
 
 class Unavailable(Exception):
@@ -23,7 +28,15 @@ class Recorder(Protocol):
         """Begin, or raise Unavailable."""
 
     def stop(self) -> dict[str, float]:
-        """End; seconds by folded stack."""
+        """End; seconds by folded stack, or raise Unavailable. Nothing of it runs any more, whatever is raised."""
+
+    def sees(self) -> bool:
+        """Whether something may still come of it."""
+
+
+def is_core_thread(name: str) -> bool:
+    """Whether a thread of that name is one of the core's."""
+    return _CORE_THREAD.match(name) is not None
 
 
 def find(program: str) -> str | None:
@@ -32,7 +45,7 @@ def find(program: str) -> str | None:
 
 
 def ended(process: subprocess.Popen[bytes], by: signal.Signals, patience_s: float = 20.0) -> str:
-    """Ask a tool to end and write, wait for it; its last words."""
+    """Ask a tool to end and write, wait for it; its last words. It has ended then, also when this raises."""
     if process.poll() is None:
         process.send_signal(by)
     try:
@@ -40,6 +53,10 @@ def ended(process: subprocess.Popen[bytes], by: signal.Signals, patience_s: floa
     except subprocess.TimeoutExpired:
         process.kill()
         return last_line(process.communicate()[1])
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def last_line(output: bytes | None) -> str:

@@ -19,6 +19,7 @@
 
 #include "offloop/base/counters.h"
 #include "offloop/hash/hash.h"
+#include "offloop/runtime/clock.h"
 #include "support/child.h"
 #include "support/counters_listener.h"
 #include "support/hash_probe.h"
@@ -65,6 +66,18 @@ TEST(FileReader, HashesFilesOfEverySizeAroundItsBlocks) {
     const std::string path = dir.write(std::to_string(size), content);
     EXPECT_EQ(file_digest(path).get().value().hex(), openssl_hex(content)) << size;
     EXPECT_EQ(file_digest(path, "sha512").get().value().hex(), openssl_hex(content, "SHA512")) << size;
+  }
+}
+
+TEST(FileReader, SaysWhenAReaderTookItUp) {
+  const TempDir dir;
+  for (const std::string& path : {dir.write("file", noise_bytes(3 * kChunkBytes, 1)), dir / "missing"}) {
+    Job job(path);
+    const std::int64_t before = runtime::now_ns();
+    ASSERT_TRUE(job.start());
+    job.wait();
+    EXPECT_LE(before, job.started_ns()) << path;
+    EXPECT_LE(job.started_ns(), runtime::now_ns()) << path;
   }
 }
 

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "offloop/runtime/clock.h"
 #include "support/counters_listener.h"
 #include "support/gate.h"
 #include "support/test_pool.h"
@@ -22,6 +23,19 @@ namespace {
 TEST(Operation, GetReturnsTheValueOfTheTask) {
   auto op = spawn([](StopToken) { return 42; });
   EXPECT_EQ(op.get().value(), 42);
+}
+
+TEST(Operation, SaysWhenItRanAndWhere) {
+  const std::int64_t before = runtime::now_ns();
+  auto op = spawn([](StopToken) { return runtime::now_ns(); });
+  const std::int64_t in_it = op.get().value();
+  const runtime::Work* work = op.work();
+  ASSERT_NE(work, nullptr);
+  EXPECT_LE(before, work->submitted_ns);
+  EXPECT_LE(work->submitted_ns, work->started_ns);
+  EXPECT_LE(work->started_ns, in_it);
+  EXPECT_LE(in_it, work->ended_ns);
+  EXPECT_NE(work->worker, 0);
 }
 
 TEST(Operation, AnExceptionOfTheTaskBecomesAnError) {
