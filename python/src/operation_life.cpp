@@ -85,6 +85,21 @@ bool call_soon(PyOperation* op, PyObject* callback, PyObject* context) {
   return static_cast<bool>(handle);
 }
 
+/// For one that waits already. A loop that has been closed steps nobody any more: what waits is dropped with it.
+static bool call_waiter_soon(PyOperation* op, PyObject* callback, PyObject* context) {
+  if (call_soon(op, callback, context)) return true;
+  if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) return false;
+  PyObject* refused = take_exception();
+  const Ref closed(PyObject_CallMethod(op->loop, "is_closed", nullptr));
+  if (closed.get() == Py_True) {
+    Py_DECREF(refused);
+    return true;
+  }
+  PyErr_Clear();
+  restore_exception(refused);
+  return false;
+}
+
 /// Inline, in the waiter's own context: only from a drain, where no task is being stepped. An exception that escapes is
 /// KeyboardInterrupt or SystemExit (a task catches the rest): it stays set; others go to the loop's exception handler.
 static bool step(PyOperation* op, PyObject* callback, PyObject* context) {
@@ -105,7 +120,7 @@ void wake(PyOperation* op, Waiters waiters, Wake how) {
   const auto [callback, context, more, kept] = waiters;
   bool ok = true;
   if (callback != nullptr) {
-    ok = how == Wake::kInline ? step(op, callback, context) : call_soon(op, callback, context);
+    ok = how == Wake::kInline ? step(op, callback, context) : call_waiter_soon(op, callback, context);
     Py_DECREF(callback);
     Py_DECREF(context);
   }
@@ -119,7 +134,7 @@ void wake(PyOperation* op, Waiters waiters, Wake how) {
         ok = step(op, fn, ctx);
       } else {
         PyObject* exception = take_exception();
-        if (!call_soon(op, fn, ctx) && exception != nullptr) PyErr_Clear();
+        if (!call_waiter_soon(op, fn, ctx) && exception != nullptr) PyErr_Clear();
         if (exception != nullptr) restore_exception(exception);
       }
     }

@@ -93,6 +93,32 @@ def closed_loop_is_forgotten() -> None:
     wait_until(lambda: descriptors() == before)
 
 
+def cancelled_after_its_loop_was_closed() -> None:
+    """Nobody is left who could be woken: one waiter or several, it is cancelled and says nothing of the loop."""
+    for waiters in (1, 3):
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
+        kept = []
+
+        async def wait(kept: list = kept) -> None:
+            await kept[0]
+
+        async def start(kept: list = kept, waiters: int = waiters) -> list:
+            kept.append(spin(60, cooperative=True))
+            return [asyncio.ensure_future(wait()) for _ in range(waiters)]
+
+        tasks = loop.run_until_complete(start())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        assert kept[0].cancel() is True
+        assert kept[0].cancelled()
+        assert not any(task.done() for task in tasks)
+        assert asyncio.run(offloop.sha256(DATA)) == DIGEST
+        del loop, tasks, start, wait
+        kept.clear()
+        wait_until(balanced)
+
+
 def pending_task_of_a_closed_loop() -> None:
     """A loop is closed while a task waits, without cancelling it: reaped by the next loop's first operation."""
     loop = asyncio.new_event_loop()
