@@ -166,7 +166,7 @@ test-asan: deps
 test-tsan: export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 test-tsan: deps
 	@$(system) test
-	$(call ctest,tsan,tests_runtime tests_hash fetch_stress_test,$(no_aslr),-L '^(runtime|hash|threads)$$')
+	$(call ctest,tsan,tests_runtime tests_hash tests_threads,$(no_aslr),-L '^(runtime|hash|threads)$$')
 
 # The whole core, compiled by Debian's aarch64 compiler against Debian's arm64 libraries, run by qemu-user.
 cross_excluded := $(shell sed -n 's/^\([A-Z*][^ ]*\) .*/\1/p' tests/cpp/cross/excluded | paste -sd:)

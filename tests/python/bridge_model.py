@@ -93,6 +93,9 @@ class Model:
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self.new_loop = new_loop
         self.handles: list[Handle] = []
+        self.leaving: list[
+            asyncio.Task[Any]
+        ] = []  # of forgotten handles; their loop waits for them
         self.gates: list[Gate] = []
         self.opened: list[Gate] = []
         self.reports: list[dict[str, Any]] = []
@@ -139,7 +142,8 @@ class Model:
             handle.check()
             if handle.operation.done() and not handle.orphan:
                 assert handle.called == handle.callbacks, f"{handle}: {handle.called} of {handle.callbacks} called"
-        self.handles.clear()
+        for handle in self.handles[:]:
+            self.forget(handle)
         self.close_loop(None)
         self.loop.run_until_complete(offloop.sha256(bytearray(100_000)))
         self.loop.close()
@@ -177,6 +181,7 @@ class Model:
         self.handles.remove(handle)
         for task in handle.waiters:
             task.cancel()
+        self.leaving = [task for task in (*self.leaving, *handle.waiters) if not task.done()]
         if handle.gate in self.gates:
             self.gates.remove(handle.gate)
             self.open_one(handle.gate)
@@ -389,10 +394,12 @@ class Model:
         """With whatever is in flight. Tasks are ended first, as asyncio.run() does."""
 
         async def end_tasks() -> None:
-            tasks = [task for handle in self.handles for task in handle.waiters if not task.done()]
+            waiters = [task for handle in self.handles for task in handle.waiters]
+            tasks = [task for task in (*waiters, *self.leaving) if not task.done()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.leaving.clear()
 
         for handle in self.handles:
             if handle.waiters:
