@@ -114,7 +114,7 @@ def cancelled_after_its_loop_was_closed() -> None:
         assert kept[0].cancelled()
         assert not any(task.done() for task in tasks)
         assert asyncio.run(offloop.sha256(DATA)) == DIGEST
-        del loop, tasks, start, wait
+        del loop, tasks
         kept.clear()
         wait_until(balanced)
 
