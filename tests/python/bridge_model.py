@@ -158,7 +158,7 @@ class Model:
         """Until all that is bound to this loop has ended and every callback has been called."""
         # The port of this loop may not have been made yet; making it finds loops that are closed, but held by somebody,
         # and lets go of what is parked there.
-        await offloop.sha256(bytearray(100_000))
+        offloop.sha256(b"hashed at once, whatever waits")
         deadline = time.monotonic() + PATIENCE_S
         mine = [handle for handle in self.handles if not handle.orphan and not handle.unbound]
         while any(not h.operation.done() or h.called < h.callbacks for h in mine) or offloop.stats()["parked"]:
