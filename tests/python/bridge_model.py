@@ -93,9 +93,7 @@ class Model:
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self.new_loop = new_loop
         self.handles: list[Handle] = []
-        self.leaving: list[
-            asyncio.Task[Any]
-        ] = []  # of forgotten handles; their loop waits for them
+        self.leaving: list[asyncio.Task[Any]] = []  # of forgotten handles; their loop waits for them
         self.gates: list[Gate] = []
         self.opened: list[Gate] = []
         self.reports: list[dict[str, Any]] = []
