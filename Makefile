@@ -192,7 +192,7 @@ test-python: build
 # The same against a build that counts its native objects: each test asserts that what it made is gone. Without the tests
 # that make none in their own process, or are about the package as a whole.
 shipped_only := bench_command bench_guard bench_images bench_noise bench_pages bench_runner bench_statistics cli_fetch cli_hash cli_image \
-  demo errors examples image_limits image_reference install layers native no_static_destructors origin packaging performance_page profile \
+  demo errors examples image_limits image_reference install layers native no_static_destructors origin packaging performance_page profile profile_loops \
   profile_interrupt profile_process self_test servers sums wrong_wheel
 test-counters:
 	@$(MAKE) test-python VENV=$(VENV)-counters COUNTERS=ON PYTEST='$(PYTEST) --require-counters $(patsubst %,--ignore=%, \

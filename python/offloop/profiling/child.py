@@ -62,9 +62,8 @@ class Watcher(threading.Thread):
 
         self._write(self._before)  # it is seen that somebody watches
         written_s, ticks = time.monotonic(), 0
-        asleep_ns = self._began_ns
         while not self._end.wait(_TICK_S):
-            self._look(ticks, asleep_ns + int(_TICK_S * 1e9))
+            self._look(ticks)
             if ticks % (_POOL_EVERY * self._pool_step) == 0:
                 self._note_pool(stats())
             if time.monotonic() - written_s > _WRITE_EVERY_S:
@@ -75,7 +74,6 @@ class Watcher(threading.Thread):
             ticks += 1
             if ticks % _ASK_EVERY == 0 and self._asked.exists():
                 break
-            asleep_ns = time.monotonic_ns()
         self._write(stats(), over=True)
         if not self._end.is_set():
             atexit.unregister(self.finish)
@@ -86,14 +84,14 @@ class Watcher(threading.Thread):
         if self.is_alive() and self is not threading.current_thread():
             self.join(2.0)
 
-    def _look(self, ticks: int, due_ns: int) -> None:
+    def _look(self, ticks: int) -> None:
         frames = sys._current_frames()
         frames.pop(threading.get_ident(), None)
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         for thread, watch in list(self._watches.items()):
             frame = frames.get(thread)
             answered = watch.answered
-            for stall in (watch.look(frame), watch.unasked(due_ns, frame)):
+            for stall in (watch.look(frame), watch.unasked(int(_TICK_S * 1e9), frame)):
                 if stall is not None:
                     self._note(stall)
             if not watch.loop.is_running() or (answered and not watch.ask()):

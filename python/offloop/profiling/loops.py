@@ -46,6 +46,7 @@ class Watch:
         self._seen: Counter[Blamed] = Counter()
         self._clock = time.pthread_getcpuclockid(thread)  # it lives: the caller has found the loop on its stack
         self._used_ns = self._cpu_ns()
+        self._looked_ns = time.monotonic_ns()
 
     def _answer(self) -> None:  # on the loop
         self._answered_ns = time.monotonic_ns()
@@ -77,13 +78,16 @@ class Watch:
         """Whether the sign of life has come."""
         return self._answered_ns != 0
 
-    def unasked(self, since_ns: int, frame: FrameType | None) -> Stall | None:
-        """Between two ticks: a time in which nobody else got the GIL, the watcher included, is whoever's who runs now.
+    def unasked(self, tick_ns: int, frame: FrameType | None) -> Stall | None:
+        """Once a tick: a time in which nobody else got the GIL, the watcher included, is whoever's who runs now.
 
-        Only when the thread has worked meanwhile. Otherwise the machine was busy with others.
+        From one look to the next and not only while the watcher sleeps: it gives up the GIL in between, too, to read
+        a source or to write what it has found. Only when the loop's thread has worked meanwhile; otherwise the
+        machine was busy with others. `tick_ns` is how long the watcher slept by its own wish.
         """
-        before_ns, self._used_ns = self._used_ns, self._cpu_ns()
-        late_ns = time.monotonic_ns() - max(since_ns, self._answered_ns)
+        now_ns, before_ns, looked_ns = time.monotonic_ns(), self._used_ns, self._looked_ns
+        self._used_ns, self._looked_ns = self._cpu_ns(), now_ns
+        late_ns = now_ns - max(looked_ns + tick_ns, self._answered_ns)
         if not self._answered_ns or late_ns < self._threshold_ns or frame is None or is_waiting_loop(frame):
             return None
         if self._used_ns - before_ns < self._threshold_ns // 2:
