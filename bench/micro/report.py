@@ -1,9 +1,10 @@
-"""Makes the tables of docs/performance.md and README.md from bench/results/*.json: no figure there is typed by hand.
+"""Makes the tables of docs/performance*.md and README.md from bench/results: no figure there is typed by hand.
 
 Without arguments it prints the tables; with --write it puts them between the markers `<!-- results: NAME -->` and
-`<!-- end -->` of the page, a summary between those of the README, and makes docs/claims.md; with --check it ends with
-exit code 1 when one of the three does not hold them. `suite` is a results.json of `offloop bench`, the others are
-written by the benchmarks beside this file.
+`<!-- end -->` of the pages, a summary between those of the README, and makes docs/claims.md; with --check it ends with
+exit code 1 when one of them does not hold them. `suite` and `open_loop` are a results.json of `offloop bench`, the
+others are written by the benchmarks beside this file. A folder in bench/results holds those of another machine,
+`FOLDER/NAME` on the pages.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from offloop.bench.machine import BUSY_CPUS, BUSY_STEAL
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = tuple(sorted((ROOT / "docs").glob("performance*.md")))
 README = ROOT / "README.md"
 CLAIMS = ROOT / "docs" / "claims.md"
 SUITE = RESULTS / "suite.json"
+OPEN_LOOP = RESULTS / "open_loop.json"
 # What the README shows: the judged figures of these, on asyncio's own loop where there are two.
 SUMMARY = ("await_cost", "hash_table", "many_small", "mixed_sizes", "fetch_hash", "images", "fetch_resize")
 
 _SUMMARY_PLACE = re.compile(r"(<!-- numbers:begin -->\n).*?(<!-- numbers:end -->)", re.DOTALL)
-_PLACE = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- results: (?P<name>[\w./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def spread(stored: dict[str, float]) -> Spread:
@@ -91,20 +93,20 @@ def notes(document: dict[str, Any]) -> list[str]:
     return [f"- {row['case']}: {'; '.join(row['notes'])}." for row in document["rows"] if row["notes"]]
 
 
-def suite() -> Document | None:
+def suite(path: Path = SUITE) -> Document | None:
     """The stored results of `offloop bench`."""
-    return read(SUITE) if SUITE.exists() else None
+    return read(path) if path.exists() else None
 
 
-def suite_tables() -> str:
-    document = suite()
+def suite_tables(path: Path) -> str:
+    document = suite(path)
     return "\nNot measured yet: `make bench`\n\n" if document is None else f"\n{markdown.tables(document)}\n"
 
 
 def tables(name: str) -> str:
-    if name == SUITE.stem:
-        return suite_tables()
     path = RESULTS / f"{name}.json"
+    if path.name in (SUITE.name, OPEN_LOOP.name):
+        return suite_tables(path)
     if not path.exists():
         return f"\nNot measured yet: `python bench/micro/{name}.py --json bench/results/{name}.json`\n\n"
     document = json.loads(path.read_text())
@@ -151,11 +153,12 @@ def summarised(readme: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write them into the two pages and the README")
+    parser.add_argument("--write", action="store_true", help="write them into the pages and the README")
     parser.add_argument("--check", action="store_true", help="exit code 1 when one of them does not hold the tables")
     given = parser.parse_args()
-    pages = {path: make(path.read_text()) for path, make in ((PAGE, filled), (README, summarised))}
-    pages[CLAIMS] = claims.page(suite())
+    pages = {path: filled(path.read_text()) for path in PAGES}
+    pages[README] = summarised(README.read_text())
+    pages[CLAIMS] = claims.page(suite(), suite(OPEN_LOOP))
     if given.write:
         for path, text in pages.items():
             path.write_text(text)
@@ -164,8 +167,9 @@ def main() -> None:
             if not path.exists() or text != path.read_text():
                 sys.exit(f"{path.name} does not hold the stored results: run bench/micro/report.py --write")
     else:
-        for path in sorted(RESULTS.glob("*.json")):
-            print(f"## {path.stem}\n{tables(path.stem)}")
+        for path in sorted(RESULTS.rglob("*.json")):
+            name = path.relative_to(RESULTS).with_suffix("").as_posix()
+            print(f"## {name}\n{tables(name)}")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,8 @@ def trace(path: str | os.PathLike[str] | None = None, *, sample: float = 1.0, ca
     A process has one trace at a time; all its loops and threads are in it. Memory is bounded: about 100 bytes for each
     of ``capacity`` operations, of which the newest stay. Costs about a microsecond for each recorded operation, a few
     nanoseconds for one that the sample leaves out, and nothing while no trace runs. ``sha256_many`` and other calls of
-    many items are one operation.
+    many items are one operation. Before Python 3.14 an eager task gets its name after its first step: what that step
+    starts carries ``Task-N``.
 
     :param path: where the end of the ``with`` block writes to; None: nowhere, use :meth:`Trace.save`.
     :param sample: the share of operations that is recorded, above 0 and up to 1; chosen independently for each.

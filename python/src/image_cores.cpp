@@ -171,23 +171,27 @@ class SpawnedCore : public Core, protected runtime::PortItem {
   }
 
  protected:
-  /// Throws std::bad_alloc; nothing comes back then.
-  void started(Operation<T> operation) {
+  /// It runs from now on and comes back: what it reads must stay, so nothing may fail here.
+  void started(Operation<T> operation) noexcept {
+    sink_ = port->port;
     operation_.emplace(std::move(operation));
-    operation_->then([this, sink = port->port](Result<T>& result) noexcept {
-      result_.emplace(std::move(result));
-      sink->accept(this, this);
-    });
+    operation_->on_done(
+        [](void* self) noexcept {  // [worker]
+          auto* core = static_cast<SpawnedCore*>(self);
+          core->sink_->accept(core, core);
+        },
+        this);
   }
   [[nodiscard]] Operation<T>& operation() noexcept { return *operation_; }
-  [[nodiscard]] Result<T>& result() noexcept { return *result_; }
+  /// Once it has come back.
+  [[nodiscard]] Result<T> result() { return operation_->get(); }
 
  private:
   [[nodiscard]] const runtime::Work* work() const noexcept {
     return operation_.has_value() ? operation_->work() : nullptr;
   }
+  runtime::Sink* sink_ = nullptr;
   std::optional<Operation<T>> operation_;
-  std::optional<Result<T>> result_;
 };
 
 /// Reading a header takes microseconds, but a file may be on a slow disk, and a JPEG's scans are counted.
@@ -215,8 +219,9 @@ class InfoCore final : public SpawnedCore<image::ImageInfo> {
   void drop_input() noexcept override { buffer.release(); }
   PyObject* take_value() override {
     buffer.release();
-    if (result().ok()) return g_converters.info(std::move(result().value()));
-    set_picture_error(result().error());
+    Result<image::ImageInfo> info = result();
+    if (info.ok()) return g_converters.info(std::move(info.value()));
+    set_picture_error(info.error());
     return nullptr;
   }
 
@@ -244,8 +249,9 @@ class SheetCore final : public SpawnedCore<pipeline::Picture> {
     return StopResult::kRequested;
   }
   PyObject* take_value() override {
-    if (result().ok()) return g_converters.picture(std::move(result().value()));
-    set_picture_error(result().error());
+    Result<pipeline::Picture> sheet = result();
+    if (sheet.ok()) return g_converters.picture(std::move(sheet.value()));
+    set_picture_error(sheet.error());
     return nullptr;
   }
 

@@ -295,6 +295,17 @@ def test_the_claims_about_an_image_service_stand_beside_the_open_loop() -> None:
     assert "no: 40/s is more than either of them can do" in p99
 
 
+def test_the_open_loop_may_be_of_another_run() -> None:
+    rows = [image_row("asyncio, Pillow inline", "asyncio", 2.5), image_row("offloop, await each", "hybrid", 0.05)]
+    other = document_of([], open_loop=rows, started="2026-01-02T03:04:05+00:00")
+    page = claims.page(document_of([]), other)
+    assert "from 2.5 s (asyncio, Pillow inline) to 50 ms (offloop, await each)" in page
+    assert "The open loop: 2026-01-02" in page
+    told = markdown.tables(other)
+    assert "| open loop, image: 16 JPEG | offered | finished | p50 | p99 |" in told
+    assert "| offloop, await each | 40/s | 39/s | 25 ms | 50 ms |" in told
+
+
 def test_without_an_open_loop_of_pictures_the_claims_say_what_would_measure_them() -> None:
     wrong = image_row("offloop, await each", "hybrid", 0.05, status="wrong", latency=None)
     for rows in ([], [wrong, image_row("asyncio, Pillow inline", "asyncio", 2.5)]):

@@ -161,6 +161,9 @@ class Operation {
         call);
   }
 
+  /// then() without an allocation: calls fn(context) once it has ended; get() does not block there. [any thread]
+  void on_done(void (*fn)(void*) noexcept, void* context) noexcept { state_->on_done(fn, context); }
+
   [[nodiscard]] bool await_ready() const noexcept { return state_->done(); }
   void await_suspend(std::coroutine_handle<> waiting) noexcept {
     state_->on_done([](void* address) noexcept { std::coroutine_handle<>::from_address(address).resume(); },

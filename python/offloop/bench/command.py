@@ -199,11 +199,13 @@ def report_command(results: Path, output: Path | None) -> int:
 
 @command.command("claims")
 @click.argument("results", type=click.Path(path_type=Path), required=False)
-def claims_command(results: Path | None) -> int:
+@click.option("--open-loop", type=click.Path(path_type=Path), metavar="RESULTS", help="Of another run, with --rate.")
+def claims_command(results: Path | None, open_loop: Path | None) -> int:
     """Print the claims page: public claims beside what RESULTS say (without: beside nothing)."""
     from offloop.bench import claims
 
-    print(claims.page(None if results is None else _read(results)), end="")
+    documents = [None if path is None else _read(path) for path in (results, open_loop)]
+    print(claims.page(*documents), end="")
     return 0
 
 

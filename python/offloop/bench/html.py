@@ -120,7 +120,7 @@ def _row(row: ContenderDict) -> str:
 def _open_loop(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not rows:
         return
-    names = ("contender", "arrivals", "offered", "finished", "p50", "p99", "p99.9", "unfinished", "failed", "wrong")
+    names = ("contender", "arrivals", *words.OPEN_LOOP_COLUMNS)
     yield "<h2>Open loop: latency from the intended start</h2>"
     for (task, case), of_case in words.by_case(rows).items():
         yield f"<h3>{escape(task)}: {escape(case)}</h3><table><tr>"
@@ -132,13 +132,6 @@ def _open_loop(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _open_loop_row(row: dict[str, Any]) -> str:
     if row["rate"] is None:
         text = escape(f"{row['status']}: {row['detail']}")
-        return f'<tr><td>{escape(row["contender"])}</td><td class="text" colspan="9">{text}</td></tr>'
-    latency = row["latency"]
-    cells = [
-        row["arrivals"],
-        words.rate(row["rate"]),
-        words.rate(row["finished_per_second"]),
-        *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-        *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
-    ]
+        return f'<tr><td>{escape(row["contender"])}</td><td class="text" colspan="10">{text}</td></tr>'
+    cells = [row["arrivals"], *words.open_loop_figures(row)]
     return f"<tr><td>{escape(row['contender'])}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"

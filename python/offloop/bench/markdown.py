@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from offloop.bench import words
 from offloop.bench.document import CaseDict, Document
 from offloop.bench.figures import KINDS
@@ -23,14 +26,25 @@ def tables(document: Document) -> str:
         f"{words.noise(document['noise'])}.",
         "",
         *(f"- {sentence}" for sentence in document["sentences"]),
-        "",
-        f"| case | {' | '.join(KINDS)} |",
-        "|---|" + "---|" * len(KINDS),
-        *map(_speedups, document["cases"]),
     ]
+    if document["cases"]:
+        lines += ["", f"| case | {' | '.join(KINDS)} |", "|---|" + "---|" * len(KINDS)]
+        lines += map(_speedups, document["cases"])
     for case in document["cases"]:
         lines += ["", *_case(case)]
+    for (task, name), rows in words.by_case(document["open_loop"]).items():
+        lines += ["", *_open_loop(f"{task}: {name}", rows)]
     return "\n".join(lines) + "\n"
+
+
+def _open_loop(case: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"| open loop, {case} | {' | '.join(words.OPEN_LOOP_COLUMNS)} |"
+    yield "|---|" + "---|" * len(words.OPEN_LOOP_COLUMNS)
+    for row in sorted(rows, key=lambda row: row["rate"] or 0):
+        if row["rate"] is None:
+            yield f"| {row['contender']} | {row['status']} |" + " |" * (len(words.OPEN_LOOP_COLUMNS) - 1)
+        else:
+            yield f"| {row['contender']} | {' | '.join(words.open_loop_figures(row))} |"
 
 
 def _speedups(case: CaseDict) -> str:

@@ -12,8 +12,6 @@ from offloop.bench.document import CaseDict, ContenderDict, Document
 
 COLUMNS = ("contender", "burst", "interval", "items/s", "GB/s", "p50", "p99", "p99.9", "stall max", "stall p99",
            "CPU/item", "memory")  # fmt: skip
-OPEN_LOOP_COLUMNS = ("contender", "offered", "finished", "p50", "p99", "p99.9", "stall max", "unfinished", "failed",
-                     "wrong")  # fmt: skip
 # On a terminal that is narrower these are left out; results.json and the report have them.
 SPARED = ("interval", "p99.9", "stall p99", "memory")
 _WIDTH = 172  # of a table with all columns
@@ -62,18 +60,10 @@ def print_open_loop(document: Document, to: Console) -> None:
     for (task, case), rows in words.by_case(document["open_loop"]).items():
         title = f"open loop: {task}, {case}: latency from the intended start"
         table = Table(title=escape(title), title_justify="left")
-        for column in OPEN_LOOP_COLUMNS:
+        for column in ("contender", *words.OPEN_LOOP_COLUMNS):
             table.add_column(column, justify="left" if column == "contender" else "right", no_wrap=True)
         for row in sorted((row for row in rows if row["rate"] is not None), key=lambda row: row["rate"]):
-            latency, stall = row["latency"], row["stall"]
-            table.add_row(
-                escape(row["contender"]),
-                words.rate(row["rate"]),
-                words.rate(row["finished_per_second"]),
-                *(words.seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
-                words.seconds(stall["longest"] if stall else None),
-                *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
-            )
+            table.add_row(escape(row["contender"]), *words.open_loop_figures(row))
         to.print(table)
         for row in rows:
             if row["rate"] is None:

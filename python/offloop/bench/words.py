@@ -80,3 +80,19 @@ def figures(row: ContenderDict) -> list[str]:
         seconds(row["cpu_seconds_per_item"]),
         size(row["peak_bytes"]),
     ]
+
+
+#: of the open loop, in all reports
+OPEN_LOOP_COLUMNS = ("offered", "finished", "p50", "p99", "p99.9", "stall max", "unfinished", "failed", "wrong")
+
+
+def open_loop_figures(row: dict[str, Any]) -> list[str]:
+    """An open-loop row that was run, in the order of `OPEN_LOOP_COLUMNS`."""
+    latency, stall = row["latency"], row["stall"]
+    return [
+        rate(row["rate"]),
+        rate(row["finished_per_second"]),
+        *(seconds(latency[name] if latency else None) for name in ("p50", "p99", "p999")),
+        seconds(stall["longest"] if stall else None),
+        *(str(row[name]) for name in ("unfinished", "failed", "wrong")),
+    ]
