@@ -40,11 +40,12 @@ class Core {
   Core& operator=(const Core&) = delete;
 
   /// Takes the input and hands over to the native side, which brings it back to `port` exactly once. False with an
-  /// exception set: nothing was handed over.
+  /// exception set, or std::bad_alloc: nothing was handed over.
   virtual bool start() = 0;
   /// Never waits.
   virtual StopResult stop() noexcept = 0;
-  /// The value as a new reference, or null with an exception set. Called at most once, after it came back.
+  /// The value as a new reference, or null with an exception set, or std::bad_alloc. Called at most once, after it came
+  /// back.
   virtual PyObject* take_value() = 0;
   /// Lets go of the input of one that was parked and will never start: it may stay in the queue of those that wait for
   /// long.

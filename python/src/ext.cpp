@@ -4,7 +4,10 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
+
+#include <string_view>
 
 #include "cast.h"
 #include "fetch_cores.h"
@@ -107,12 +110,24 @@ std::vector<fetch::Header> header_list(const HeaderList& headers) {
   return out;
 }
 
-fetch::Request request_of(std::string url, const HeaderList& headers, std::optional<double> timeout,
+// What comes with every request is taken as Python's own object or a view of it and copied here: nanobind's conversions
+// to std::string and std::vector end the process where there is no memory.
+
+/// Pairs of str, as offloop.fetch has checked.
+std::vector<fetch::Header> headers_from(const nb::list& pairs) {
+  std::vector<fetch::Header> out;
+  out.reserve(pairs.size());
+  for (nb::handle pair : pairs)
+    out.push_back({std::string(nb::cast<std::string_view>(pair[0])), std::string(nb::cast<std::string_view>(pair[1]))});
+  return out;
+}
+
+fetch::Request request_of(std::string_view url, const nb::list& headers, std::optional<double> timeout,
                           std::optional<std::uint64_t> max_body) {
-  if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);
   fetch::Request request;
-  request.url = std::move(url);
-  request.headers = header_list(headers);
+  request.url = url;
+  if (Result<Unit> valid = fetch::check_url(request.url); !valid.ok()) raise(valid.error(), request.url);
+  request.headers = headers_from(headers);
   request.timeout = timeout;
   request.max_body = max_body;
   return request;
@@ -265,28 +280,28 @@ NB_MODULE(_ext, m) {
           "options"_a)
       .def(
           "get",
-          [](const FetcherObject& self, std::string url, const HeaderList& headers, std::optional<double> timeout,
+          [](const FetcherObject& self, std::string_view url, const nb::list& headers, std::optional<double> timeout,
              std::optional<std::uint64_t> max_body, bool bytes_only) {
-            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            fetch::Request request = request_of(url, headers, timeout, max_body);
             return checked(bytes_only ? start_get_bytes(self.open(), std::move(request))
                                       : start_get(self.open(), std::move(request)));
           },
           "url"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), "bytes_only"_a, nb::lock_self())
       .def(
           "hash",
-          [](const FetcherObject& self, std::string url, const std::string& algorithm, const HeaderList& headers,
+          [](const FetcherObject& self, std::string_view url, std::string_view algorithm, const nb::list& headers,
              std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
             Result<const hash::Algorithm*> found = hash::Algorithm::find(algorithm);
-            if (!found.ok()) raise(found.error(), url);
-            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            if (!found.ok()) raise(found.error(), std::string(url));
+            fetch::Request request = request_of(url, headers, timeout, max_body);
             return checked(start_hash(self.open(), std::move(request), *found.value()));
           },
           "url"_a, "algorithm"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), nb::lock_self())
       .def(
           "stream",
-          [](const FetcherObject& self, std::string url, nb::object sink, const HeaderList& headers,
+          [](const FetcherObject& self, std::string_view url, nb::object sink, const nb::list& headers,
              std::optional<double> timeout, std::optional<std::uint64_t> max_body) {
-            fetch::Request request = request_of(std::move(url), headers, timeout, max_body);
+            fetch::Request request = request_of(url, headers, timeout, max_body);
             if (nb::isinstance<nb::bytes>(sink)) {
               const auto path = nb::cast<nb::bytes>(sink);
               return checked(
@@ -297,8 +312,11 @@ NB_MODULE(_ext, m) {
           "url"_a, "sink"_a, "headers"_a, "timeout"_a.none(), "max_body"_a.none(), nb::lock_self())
       .def(
           "hash_urls",
-          [](const FetcherObject& self, std::vector<std::string> urls, unsigned max_concurrent, double timeout,
+          [](const FetcherObject& self, const nb::list& given, unsigned max_concurrent, double timeout,
              bool stop_on_error) {
+            std::vector<std::string> urls;
+            urls.reserve(given.size());
+            for (nb::handle url : given) urls.emplace_back(nb::cast<std::string_view>(url));
             return checked(start_hash_urls(self.open(), std::move(urls), max_concurrent, timeout, stop_on_error));
           },
           "urls"_a, "max_concurrent"_a, "timeout"_a, "stop_on_error"_a, nb::lock_self())
@@ -337,7 +355,8 @@ NB_MODULE(_ext, m) {
       .def_prop_ro(
           "closed", [](const FetcherObject& self) { return self.handle == nullptr; }, nb::lock_self());
 
-  m.def("check_url", [](const std::string& url) {
+  m.def("check_url", [](std::string_view given) {
+    const std::string url(given);
     if (Result<Unit> valid = fetch::check_url(url); !valid.ok()) raise(valid.error(), url);
   });
   m.def(

@@ -294,7 +294,7 @@ class HashUrlsCore final : public JobCore {
       if (index >= urls_.size() || stopping_.load(std::memory_order_acquire)) return false;
       Job* job = new (std::nothrow) Job(*this, index);
       if (job == nullptr) {
-        failed(index, Error(ErrorCode::kOutOfMemory, "out of memory for a transfer"));
+        failed(index, out_of_memory());
         continue;
       }
       {
@@ -304,27 +304,39 @@ class HashUrlsCore final : public JobCore {
         jobs_ = job;
       }
       running_.fetch_add(1, std::memory_order_relaxed);
-      fetch::Request request;
-      request.url = urls_[index];
-      request.timeout = timeout_s_;
-      const Result<Unit> started = job->start(*hold_, request);
+      Result<Unit> started = start(*job);
       if (started.ok()) {
         // A cancel_all() that came before the transfer had its name has not reached it.
         if (stopping_.load(std::memory_order_acquire)) cancel_all();
         return true;
       }
-      failed(index, started.error());
+      failed(index, std::move(started).error());
       unlink(*job);
       delete job;
       job_gone();
     }
   }
 
+  Result<Unit> start(Job& job) noexcept {
+    try {
+      fetch::Request request;
+      request.url = urls_[job.index];
+      request.timeout = timeout_s_;
+      return job.start(*hold_, request);
+    } catch (const std::bad_alloc&) {
+      return out_of_memory();
+    }
+  }
+
+  static Error out_of_memory() noexcept {
+    return runtime::task_error(ErrorCode::kOutOfMemory, "out of memory for a transfer");
+  }
+
   void job_ended(Job& job, Result<pipeline::HashedBody> result) noexcept {
     if (result.ok()) {
       results_[job.index].emplace(result.value().digest);
     } else {
-      failed(job.index, result.error());
+      failed(job.index, std::move(result).error());
     }
     unlink(job);
     delete &job;
@@ -332,8 +344,8 @@ class HashUrlsCore final : public JobCore {
     job_gone();
   }
 
-  void failed(std::size_t index, const Error& error) noexcept {
-    results_[index].emplace(error);
+  void failed(std::size_t index, Error error) noexcept {
+    results_[index].emplace(std::move(error));
     if (stop_on_error_ && !stopping_.exchange(true, std::memory_order_acq_rel)) {
       cancel_all();
     }

@@ -3,9 +3,11 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 
 #include <array>
 #include <chrono>
+#include <string_view>
 
 #include "cast.h"
 #include "image_cores.h"
@@ -252,10 +254,10 @@ NB_MODULE(_image, m) {
       "path"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);
   m.def(
       "start_url",
-      [](nb::capsule fetcher, std::string url, const im::Recipe& recipe, bool hash, const nb::bytes& save_to,
+      [](nb::capsule fetcher, std::string_view url, const im::Recipe& recipe, bool hash, const nb::bytes& save_to,
          double timeout, bool bytes_only) {
         auto* handle = static_cast<FetcherHandle*>(fetcher.data(kFetcherCapsule));
-        return checked(start_picture_url(*handle, std::move(url), request_of(recipe, hash, save_to, timeout),
+        return checked(start_picture_url(*handle, std::string(url), request_of(recipe, hash, save_to, timeout),
                                          bytes_only, bytes_only ? "resize" : "picture"));
       },
       "fetcher"_a, "url"_a, "recipe"_a, "hash"_a, "save_to"_a, "timeout"_a, "bytes_only"_a);

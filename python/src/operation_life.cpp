@@ -1,4 +1,6 @@
 // How operations are made, how they end, and how those who wait are woken.
+#include <new>
+
 #include "offloop/runtime/clock.h"
 #include "offloop/runtime/pool.h"
 #include "operation.h"
@@ -190,9 +192,22 @@ PyObject* new_operation(Core* core, const char* name) {
   return new_operation_on(lp, core, name);
 }
 
+/// Null with an exception set.
+static PyObject* value_of(Core* core) {
+  try {
+    return core->take_value();
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+}
+
 static bool run_here(const LoopPort* lp, Core* core, const char* name) {
   const std::int64_t began = tracing() ? runtime::now_ns() : 0;
-  if (!core->run_here()) return false;
+  try {
+    if (!core->run_here()) return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   if (began != 0) trace_inline(lp, name, began);
   return true;
 }
@@ -210,7 +225,7 @@ PyObject* new_operation_on(LoopPort* lp, Core* core, const char* name) {
     core->port = lp;
     if (runtime::Pool::options().when_full == runtime::WhenFull::kInline && saturated(lp) && run_here(lp, core, name)) {
       bump(port_stats().inlined);
-      set_value(op, core->take_value());
+      set_value(op, value_of(core));
       let_go(core);
     } else if (!start_or_park(core)) {
       // Nothing was queued: the caller learns it at once.
@@ -257,7 +272,7 @@ static void forget_waiters(PyOperation* op, const Waiters& waiters) {
 /// another thread.
 static bool settle(Core* core, PyOperation* op) {
   if (kFreeThreaded && op->core != core) return false;
-  PyObject* value = core->take_value();
+  PyObject* value = value_of(core);
   if (kFreeThreaded && op->core != core) {
     Py_XDECREF(value);
     PyErr_Clear();

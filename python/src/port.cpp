@@ -86,7 +86,11 @@ bool start_core(Core* core) {
   ++g_in_flight;
   ++core->port->in_flight;
   core->has_slot = true;
-  if (core->start()) return true;
+  try {
+    if (core->start()) return true;
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
   core_returned(core);
   return false;
 }

@@ -21,15 +21,15 @@ PictureJob::PictureJob(PictureRequest request) : request_(std::move(request)) {
   if (request_.timeout_ns > 0) deadline_ns_ = runtime::now_ns() + request_.timeout_ns;
 }
 
-Result<Unit> PictureJob::submit() {
+Result<Unit> PictureJob::submit() noexcept {
   runtime::Work& work = *this;
   work.group = &runtime::plain_group();
   work.cost_ns = kCostNs;
   work.sink = this;
   runtime::Pool* pool = runtime::Pool::instance();
-  if (pool == nullptr) return Error(ErrorCode::kOutOfMemory, "no worker thread could be started");
+  if (pool == nullptr) return runtime::task_error(ErrorCode::kOutOfMemory, "no worker thread could be started");
   if (pool->submit(this)) return Unit{};
-  return Error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more");
+  return runtime::task_error(ErrorCode::kPoolClosed, "the pool was shut down: no operation is accepted any more");
 }
 
 Result<Unit> PictureJob::start_bytes(ByteSpan data) {
@@ -153,10 +153,14 @@ Operation<Picture> started(PictureRequest request, Start start, Here here) {
     here(state->job);
     return handle;
   }
-  if (Result<Unit> result = start(state->job); !result.ok()) {
+  try {
+    Result<Unit> result = start(state->job);
+    if (result.ok()) return handle;
     state->result = std::move(result).error();
-    state->complete();
+  } catch (const std::bad_alloc&) {
+    state->result = runtime::task_error(ErrorCode::kOutOfMemory, "out of memory for a picture");
   }
+  state->complete();
   return handle;
 }
 

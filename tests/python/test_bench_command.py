@@ -39,7 +39,7 @@ def interrupts(data):
     global calls
     calls += 1
     if calls == {calls}:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     return len(data)
 """
 

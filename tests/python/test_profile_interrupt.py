@@ -96,7 +96,7 @@ def test_a_command_that_ends_before_it_has_begun_keeps_its_exit_code() -> None:
 
 def test_what_came_before_the_command_is_handed_on() -> None:
     with Signals() as signals:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         signals.wait(30)
         process = subprocess.Popen(["sleep", "600"])
         signals.go_to(process)
@@ -108,9 +108,9 @@ def test_while_the_report_is_made_a_second_one_is_obeyed() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Signals() as signals:
         signals.reporting()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -118,7 +118,7 @@ def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Signals() as signals:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert signals.came is None
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -72,7 +72,7 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
     PictureJob& owner;
   };
 
-  Result<Unit> submit();
+  Result<Unit> submit() noexcept;
   void body_came(Result<fetch::CollectedBody> result) noexcept;                      // [I/O thread]
   void run_task() noexcept override;                                                 // [worker]
   void accept(runtime::PortItem* first, runtime::PortItem* last) noexcept override;  // [worker]
