@@ -8,35 +8,35 @@
 namespace offloop::image {
 namespace {
 
-/// sin(a), sin(a + step), sin(a + 2 step) ... by rotation: two multiplications instead of a sine each. The error grows
-/// with the number of steps, which a kernel keeps below a hundred.
-class Sines {
+/// sinc(x) * sinc(x / lobes) at equal steps. One sine and one cosine of the wider period a window: the next ones come
+/// by rotation (the error grows with the number of steps, which a kernel keeps below a hundred), and the narrower
+/// period's are sin(2a) = 2 sin(a) cos(a) and sin(3a) = 3 sin(a) - 4 sin(a)^3.
+class Lanczos {
  public:
-  Sines(double a, double step) noexcept
-      : sine_(std::sin(a)), cosine_(std::cos(a)), step_sine_(std::sin(step)), step_cosine_(std::cos(step)) {}
-  double next() noexcept {
-    const double now = sine_;
-    sine_ = now * step_cosine_ + cosine_ * step_sine_;
-    cosine_ = cosine_ * step_cosine_ - now * step_sine_;
-    return now;
+  Lanczos(int lobes, double step) noexcept
+      : lobes_(lobes),
+        step_(step),
+        step_sine_(std::sin(kPi * step / lobes)),
+        step_cosine_(std::cos(kPi * step / lobes)) {}
+
+  void append(double x, int count, std::vector<double>& out) const {
+    double sine = std::sin(kPi * x / lobes_);
+    double cosine = std::cos(kPi * x / lobes_);
+    for (int k = 0; k < count; ++k, x += step_) {
+      const double narrow = lobes_ == 3 ? sine * (3 - 4 * sine * sine) : 2 * sine * cosine;
+      const double inside = std::abs(x) < 1e-6 ? 1 : lobes_ * narrow * sine / (kPi * kPi * x * x);
+      out.push_back(std::abs(x) < lobes_ ? inside : 0);
+      const double now = sine;
+      sine = now * step_cosine_ + cosine * step_sine_;
+      cosine = cosine * step_cosine_ - now * step_sine_;
+    }
   }
 
  private:
-  double sine_, cosine_;
-  const double step_sine_, step_cosine_;
+  static constexpr double kPi = std::numbers::pi;
+  const int lobes_;
+  const double step_, step_sine_, step_cosine_;
 };
-
-/// sinc(x) * sinc(x / lobes) at x, x + step, ...
-void append_lanczos(double x, double step, int count, double lobes, std::vector<double>& out) {
-  constexpr double kPi = std::numbers::pi;
-  Sines narrow(kPi * x, kPi * step);
-  Sines wide(kPi * x / lobes, kPi * step / lobes);
-  for (int k = 0; k < count; ++k, x += step) {
-    const double product = narrow.next() * wide.next();
-    const double inside = std::abs(x) < 1e-6 ? 1 : lobes * product / (kPi * kPi * x * x);
-    out.push_back(std::abs(x) < lobes ? inside : 0);
-  }
-}
 
 /// Mitchell and Netravali, Reconstruction Filters in Computer Graphics, 1988: (0, 1/2) is Catmull-Rom, (1/3, 1/3)
 /// theirs.
@@ -63,7 +63,7 @@ double kernel_at(Kernel kernel, double x) noexcept {
 }
 
 /// What the source samples from `first` on count for the result's sample `i`; where they begin is given back.
-int weigh(const Axis& axis, Kernel kernel, int i, std::vector<double>& out) {
+int weigh(const Axis& axis, Kernel kernel, const Lanczos& lanczos, int i, std::vector<double>& out) {
   out.clear();
   const double from = axis.offset + i * axis.scale;
   const double centre = from + axis.scale / 2;
@@ -83,8 +83,7 @@ int weigh(const Axis& axis, Kernel kernel, int i, std::vector<double>& out) {
   const int first = std::clamp(static_cast<int>(std::floor(centre - reach)), axis.low, axis.high - 1);
   const int last = std::clamp(static_cast<int>(std::ceil(centre + reach)), first + 1, axis.high);
   if (kernel == Kernel::kLanczos2 || kernel == Kernel::kLanczos3) {
-    append_lanczos((first + 0.5 - centre) / stretch, 1 / stretch, last - first, kernel == Kernel::kLanczos3 ? 3 : 2,
-                   out);
+    lanczos.append((first + 0.5 - centre) / stretch, last - first, out);
     return first;
   }
   for (int j = first; j < last; ++j) out.push_back(kernel_at(kernel, (j + 0.5 - centre) / stretch));
@@ -115,8 +114,9 @@ Weights make_weights(const Axis& axis, Kernel kernel, double last) {
   weights.spans.reserve(static_cast<std::size_t>(axis.size));
   std::vector<double> exact;
   std::vector<std::int16_t> rounded;
+  const Lanczos lanczos(kernel == Kernel::kLanczos2 ? 2 : 3, 1 / std::max(axis.scale, 1.0));
   for (int i = 0; i < axis.size; ++i) {
-    int first = weigh(axis, kernel, i, exact);
+    int first = weigh(axis, kernel, lanczos, i, exact);
     // An area's share of the last sample ends where the picture does.
     if (kernel != Kernel::kArea && first + static_cast<int>(exact.size()) == axis.high) exact.back() *= last;
     double sum = 0;
