@@ -235,12 +235,12 @@ PyObject* py_trace_start(PyObject*, PyObject* arguments) {
   unsigned capacity = 0;
   double sample = 0;
   if (!PyArg_ParseTuple(arguments, "Id:trace_start", &capacity, &sample)) return nullptr;
-  if (g_current_task == nullptr) {
-    const Ref asyncio(PyImport_ImportModule("asyncio"));
-    Ref function(asyncio ? PyObject_GetAttrString(asyncio.get(), "current_task") : nullptr);
-    if (!function) return nullptr;
-    g_current_task = function.release();
-  }
+  // Each time: who brings tasks of their own (nest_asyncio, a debugger) replaces it. The last one is kept for threads
+  // that are calling it just now.
+  const Ref asyncio(PyImport_ImportModule("asyncio"));
+  Ref function(asyncio ? PyObject_GetAttrString(asyncio.get(), "current_task") : nullptr);
+  if (!function) return nullptr;
+  if (function.get() != g_current_task) g_current_task = function.release();
   // Value-initialised, that is empty. Pages that are never written to cost nothing.
   static_assert(std::is_trivial_v<Record>);
   auto* recorder = new (std::nothrow) Recorder{};

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ from offloop.cli import main
 from offloop.profiling import flamegraph, perf, pyspy, tools
 from offloop.profiling.diagnosis import diagnose
 from offloop.profiling.figures import Blocked, Latency, Profile, latency
+
+# Without a GIL a frame is looked at while it runs, and does not always say which of its calls it is in.
+LOADS = r"(json\.loads|handler)" if sysconfig.get_config_var("Py_GIL_DISABLED") else r"json\.loads"
 
 
 class Ran(NamedTuple):
@@ -61,11 +65,10 @@ def blocked(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_who_blocks_the_loop_is_named_with_file_and_line(blocked: Ran) -> None:
-    for call, text in (("time.sleep", "time.sleep("), ("json.loads", "json.loads(")):
+    for call, text in ((r"time\.sleep", "time.sleep("), (LOADS, "json.loads(")):
         line = line_of("profile_blocked.py", text)
-        assert re.search(
-            rf"the loop is blocked \d+ ms by {re.escape(call)} in profile_blocked\.py:{line} ", blocked.done.stderr
-        ), blocked.done.stderr
+        said = rf"the loop is blocked \d+ ms by {call} in profile_blocked\.py:{line} "
+        assert re.search(said, blocked.done.stderr), blocked.done.stderr
     (sleep,) = (one for one in blocked.document["blocked"] if one["call"] == "time.sleep")
     assert sleep["longest_ms"] > 150
     assert "try: await asyncio.sleep(...)" in blocked.done.stderr
