@@ -15,6 +15,7 @@ constexpr int kCh = 0xca;    // x ? y : z
 constexpr int kMaj = 0xe8;   // majority of x, y, z
 
 struct V16 {
+  static constexpr int kStreams = 16;
   using Reg = __m512i;
   static OFFLOOP_INLINE Reg add(Reg x, Reg y) { return _mm512_add_epi32(x, y); }
   static OFFLOOP_INLINE Reg broadcast(const std::uint32_t* k) { return _mm512_set1_epi32(static_cast<int>(*k)); }

@@ -1,6 +1,6 @@
 // SHA-256 over the lanes of a vector register: word i of every stream sits in one register, so that the scalar
 // algorithm of FIPS 180-4 runs on all streams at once. The register type and its operations come from a traits class V:
-//   Reg, add, broadcast, ch, maj, big0, big1 (the upper-case sigmas), small0, small1,
+//   kStreams, Reg, add, broadcast, ch, maj, big0, big1 (the upper-case sigmas), small0, small1,
 //   load_state(states, Reg[8]), store_state(states, Reg[8]), load_block(data, offset, Reg[16])
 //
 // V must live in an anonymous namespace: only then are the instantiations private to a file compiled with its own
@@ -12,6 +12,15 @@
 #define OFFLOOP_INLINE inline __attribute__((always_inline))
 
 namespace offloop::hash {
+
+/// Asks for what each stream is read at `offset`. Two blocks ahead (measured from one to six on Zen 5): eight or sixteen
+/// streams are more than the CPU's own prefetchers follow, and a message of a kilobyte has ended before they have begun.
+/// 20,000 of those took a fifth less time, messages of 100 KB and more a tenth. Past the end of a message it asks in vain.
+template <int kStreams>
+OFFLOOP_INLINE void prefetch(const std::uint8_t* const* data, std::size_t offset) {
+  for (int i = 0; i < kStreams; ++i) __builtin_prefetch(data[i] + offset);
+}
+inline constexpr std::size_t kPrefetchAhead = 2 * kSha256BlockBytes;
 
 template <class V, class Reg = typename V::Reg>
 OFFLOOP_INLINE void lanes_round(Reg a, Reg b, Reg c, Reg& d, Reg e, Reg f, Reg g, Reg& h, Reg w,
@@ -47,10 +56,12 @@ template <class V>
 OFFLOOP_INLINE void sha256_lanes(std::uint32_t* const* states, const std::uint8_t* const* data, std::size_t blocks) {
   using Reg = typename V::Reg;
   Reg s[8];
+  prefetch<V::kStreams>(data, kSha256BlockBytes);
   V::load_state(states, s);
   for (std::size_t offset = 0; blocks != 0; --blocks, offset += kSha256BlockBytes) {
     Reg w[16];
     V::load_block(data, offset, w);
+    prefetch<V::kStreams>(data, offset + kPrefetchAhead);
     Reg a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
     // All 64 rounds in a row: as a loop, the schedule words travel through memory at its seams (15 % slower on Zen 4).
     const std::uint32_t* k = kSha256K;

@@ -7,6 +7,7 @@ namespace offloop::hash {
 namespace {
 
 struct V4 {
+  static constexpr int kStreams = 4;
   using Reg = uint32x4_t;
   static OFFLOOP_INLINE Reg add(Reg x, Reg y) { return vaddq_u32(x, y); }
   static OFFLOOP_INLINE Reg broadcast(const std::uint32_t* k) { return vld1q_dup_u32(k); }

@@ -65,6 +65,7 @@ OFFLOOP_INLINE void compress(std::uint32_t* const* states, const std::uint8_t* c
       before[s] = state[s];
       for (int i = 0; i < 4; ++i) m[s][i] = _mm_shuffle_epi8(load(data[s] + offset + 16 * i), swap);
     }
+    prefetch<kStreams>(data, offset + kPrefetchAhead);
     four_rounds<0, kStreams>(state, m), four_rounds<1, kStreams>(state, m);
     four_rounds<2, kStreams>(state, m), four_rounds<3, kStreams>(state, m);
     four_rounds<4, kStreams>(state, m), four_rounds<5, kStreams>(state, m);

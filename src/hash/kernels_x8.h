@@ -10,6 +10,7 @@ namespace offloop::hash {
 namespace {  // in a header on purpose: each file compiled with its own instruction set gets its own copy
 
 struct X8Memory {
+  static constexpr int kStreams = 8;
   using Reg = __m256i;
 
   static OFFLOOP_INLINE Reg load(const void* p) { return _mm256_loadu_si256(static_cast<const Reg*>(p)); }
