@@ -13,9 +13,10 @@
 
 namespace offloop::hash {
 
-/// Asks for what each stream is read at `offset`. Two blocks ahead (measured from one to six on Zen 5): eight or sixteen
-/// streams are more than the CPU's own prefetchers follow, and a message of a kilobyte has ended before they have begun.
-/// 20,000 of those took a fifth less time, messages of 100 KB and more a tenth. Past the end of a message it asks in vain.
+/// Asks for what each stream is read at `offset`. Two blocks ahead (measured from one to six on Zen 5): eight or
+/// sixteen streams are more than the CPU's own prefetchers follow, and a message of a kilobyte has ended before they
+/// have begun. 20,000 of those took a fifth less time, messages of 100 KB and more a tenth. Past the end of a message
+/// it asks in vain.
 template <int kStreams>
 OFFLOOP_INLINE void prefetch(const std::uint8_t* const* data, std::size_t offset) {
   for (int i = 0; i < kStreams; ++i) __builtin_prefetch(data[i] + offset);

@@ -10,7 +10,8 @@ namespace {
 //                                      portable shani1 shani2 avx2 avx512x8 avx512x16 neon armv8x1 armv8x2
 // Zen 4 at 3.7 GHz: measured.
 constexpr CpuRates kZen4 = {"Zen 4", {0.36, 1.83, 3.37, 1.80, 3.65, 3.75, 0, 0, 0}};
-// Zen 5 at about 4.1 GHz: measured. A pair gains 1.5, x16 nearly twice x8: its registers and its paths are 512 bits wide.
+// Zen 5 at about 4.1 GHz: measured. A pair gains 1.5, x16 nearly twice x8: its registers and its paths are 512 bits
+// wide.
 constexpr CpuRates kZen5 = {"Zen 5", {0.54, 2.19, 3.29, 1.95, 3.60, 6.90, 0, 0, 0}};
 // Zen 3 at about 3.4 GHz: measured. The message schedule's sha256msg2 shares a pipe with the rounds, so a pair gains
 // less.
