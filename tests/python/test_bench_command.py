@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,10 @@ def test_every_contender_of_every_task_answers_right(run: tuple[Completed, Path]
                 assert row["settings"]
                 assert (row["latency"] is not None) == (case["task"] != "cancel")
                 assert (row["stall"] is not None) == (row["variant"] != "native")
-        assert {row["variant"] for row in case["contenders"] if row["status"] == "ok"} >= {"asyncio", "hybrid"}
+        variants = {row["variant"] for row in case["contenders"] if row["status"] == "ok"}
+        assert "hybrid" in variants
+        # There may be no aiohttp for this interpreter, and nobody else who fetches.
+        assert "asyncio" in variants or (case["task"] == "fetch" and find_spec("aiohttp") is None)
     assert {row["name"] for row in found["cases"][0]["contenders"] if row["status"] == "ok"} >= {
         "asyncio, hashlib inline", "asyncio.to_thread", "ThreadPoolExecutor", "ProcessPoolExecutor",
         "offloop, await each", "offloop, sha256_many", "native",

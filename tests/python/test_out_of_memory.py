@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from bridge_helpers import PROGRAMS, assert_clean, run_program
 
 SOURCE = Path(__file__).parents[1] / "support" / "failing_new.cpp"
 SCENARIOS = re.findall(r"^async def (\w+)\(\) -> None:", (PROGRAMS / "out_of_memory.py").read_text(), re.MULTILINE)
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    # nanobind then keeps its objects in many tables, any of which may have to grow, and ends the process if it cannot.
+    SCENARIOS = [name for name in SCENARIOS if not re.search("fetch|picture|sheet", name)]
 
 
 @pytest.fixture(scope="module")
