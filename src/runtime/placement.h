@@ -4,7 +4,7 @@
 // 60 % use on it leaves the thread where it last ran (kernel/sched/fair.c: update_idle_cpu_scan(), select_idle_cpu()).
 // With two CPUs one thread that submits is more than that. The worker then waits behind it, for up to a tick of the
 // scheduler (4 ms), while the other CPU is idle. So who wakes a worker keeps it off the CPUs on which it knows somebody
-// running, and the worker takes its whole mask back when it runs. What that gained: docs/performance.md.
+// running, and the worker takes its whole mask back when it runs. What that gained: docs/performance-zen3.md.
 #pragma once
 
 #include <sched.h>
