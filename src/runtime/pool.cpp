@@ -210,8 +210,10 @@ bool Pool::acquire(Quantum& q) noexcept {
     while (group != nullptr && group->waiting_ == 0) group = s.next_ready();  // emptied by a refill meanwhile
     if (group == nullptr) return false;
     // Before the lanes are dealt out, so that who is woken counts: two long streams are two workers' work, not one
-    // pair's.
-    if (s.waiting > 1) s.share_what_waits(now_ns());
+    // pair's. Nobody for what only this worker may take: he would look in vain, once a quantum.
+    const bool others_may =
+        s.ring_first != nullptr || group->max_workers == 0 || group->workers_ + 1 < group->max_workers;
+    if (s.waiting > 1 && others_may) s.share_what_waits(now_ns());
     const unsigned workers = std::max(1U, s.prompt.load(std::memory_order_relaxed));
     q.group_ = group;
     q.timed_ = !group->prompt || s.long_debt_ns > 0;
