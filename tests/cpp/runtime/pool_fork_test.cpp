@@ -35,6 +35,10 @@ class PoolFork : public ::testing::Test {
 #if defined(__SANITIZE_THREAD__)
     // Its runtime takes a child's thread for the parent's one that had the same address, and dies ("dup thread").
     GTEST_SKIP() << "ThreadSanitizer cannot follow threads that are started in a forked child";
+#elif defined(__SANITIZE_ADDRESS__)
+    // Its allocator's locks stay locked in a child when another thread of the parent held one (GCC 12's): a worker that
+    // was just freeing a task. Where there is none these tests run all the same.
+    GTEST_SKIP() << "AddressSanitizer's allocator does not survive a fork while other threads allocate";
 #endif
   }
 };
@@ -162,10 +166,6 @@ TEST_F(PoolFork, GrandchildrenWorkToo) {
 }
 
 TEST_F(PoolFork, AStormOfForksUnderLoadLosesNothingOnEitherSide) {
-#if defined(__SANITIZE_ADDRESS__)
-  // Its allocator's locks stay locked in a child when another thread of the parent held one (GCC 12's).
-  GTEST_SKIP() << "AddressSanitizer's allocator does not survive a fork while other threads allocate";
-#endif
   ASSERT_TRUE(resize_pool(2));
   TestGroup group(16, 0, run_one_quantum);
   std::atomic<bool> enough{false};
