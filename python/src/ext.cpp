@@ -104,12 +104,6 @@ struct FetcherObject {
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
-std::vector<fetch::Header> header_list(const HeaderList& headers) {
-  std::vector<fetch::Header> out;
-  for (const auto& [name, value] : headers) out.push_back({name, value});
-  return out;
-}
-
 // What comes with every request is taken as Python's own object or a view of it and copied here: nanobind's conversions
 // to std::string and std::vector end the process where there is no memory.
 
@@ -264,7 +258,7 @@ NB_MODULE(_ext, m) {
             for (const fetch::Header& header : o.headers) list.emplace_back(header.name, header.value);
             return list;
           },
-          [](fetch::FetcherOptions& o, const HeaderList& list) { o.headers = header_list(list); });
+          [](fetch::FetcherOptions& o, const nb::list& pairs) { o.headers = headers_from(pairs); });
 
   nb::class_<FetcherObject>(m, "Fetcher")
       .def(
