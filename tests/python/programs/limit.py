@@ -23,5 +23,5 @@ assert offloop.configure()["threads"] == 4
 offloop.batch_hash(PAYLOADS[:8], 4)  # starts the threads
 for work in (lambda: offloop.batch_hash(PAYLOADS, 1), lambda: asyncio.run(many(1))):
     share = cpu_share(work)
-    assert share < 1.4, share
+    assert share < 1.2, share  # an idle worker that is woken in vain once a quantum makes it 1.37
 print("ok")
