@@ -103,11 +103,20 @@ Plan auto_plan(const CpuFeatures& cpu) {
   return make_plan(CpuMode::kAuto, cpu, rates_of(cpu));
 }
 
-TEST(AutoPlan, OnSapphireRapidsIsPairsForFewAndSixteenLanesForMany) {
+TEST(AutoPlan, OnSapphireRapidsIsPairsForFewAndWiderLanesForMany) {
   const Plan plan = auto_plan(cpu_with(true, true, true));
   EXPECT_EQ(plan.take[1], Kernel::kShani1);
-  for (unsigned n = 2; n <= 10; ++n) EXPECT_EQ(plan.take[n], Kernel::kShani2) << n;
+  for (unsigned n = 2; n <= 6; ++n) EXPECT_EQ(plan.take[n], Kernel::kShani2) << n;
+  for (unsigned n = 7; n <= 10; ++n) EXPECT_EQ(plan.take[n], Kernel::kAvx512x8) << n;
   for (unsigned n = 11; n <= 16; ++n) EXPECT_EQ(plan.take[n], Kernel::kAvx512x16) << n;
+}
+
+TEST(AutoPlan, AnIntelCpuOfAnUnknownModelIsKnownByItsInstructions) {
+  CpuFeatures cpu = cpu_with(true, true, true);
+  cpu.model = 0xa7;
+  EXPECT_STREQ(rates_of(cpu).name, "Sapphire Rapids");
+  cpu.sha_ni = false;
+  EXPECT_STREQ(rates_of(cpu).name, "generic x86");
 }
 
 TEST(AutoPlan, WithoutAvx512IsPairs) {

@@ -34,9 +34,9 @@ constexpr std::size_t kQuantumBytes = 64 * 1024;
 /// Parts of one text, as messages with OpenSSL's answers.
 class Messages {
  public:
-  explicit Messages(const std::vector<std::size_t>& sizes) {
+  explicit Messages(const std::vector<std::size_t>& sizes, std::size_t apart = 61) {
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      spans_.emplace_back(text().data() + i * 61 % 4096, sizes[i]);  // addresses of every remainder
+      spans_.emplace_back(text().data() + i * apart % 4096, sizes[i]);  // 61: addresses of every remainder
       answers_.push_back(openssl_hex(spans_[i]));
     }
   }
@@ -75,6 +75,17 @@ const Messages& edges() {
       if (base != 0) sizes.push_back(base - 1);
     }
     return new Messages(sizes);
+  }();
+  return *made;
+}
+
+/// Large ones that start at the same place: those in one lane set are moved apart (lane_spread.h).
+const Messages& large() {
+  static const Messages* const made = [] {
+    std::vector<std::size_t> sizes;
+    for (std::size_t i = 0; i < 3 * kMaxLanes; ++i) sizes.push_back(3 * kQuantumBytes + i % 5 * 61);
+    sizes.insert(sizes.end(), {100, 2 * kQuantumBytes - 1, 2 * kQuantumBytes, 2 * kQuantumBytes + 64});
+    return new Messages(sizes, 0);
   }();
   return *made;
 }
@@ -128,6 +139,13 @@ TEST_P(EveryKernel, HashesEveryCaseOfThePaddingBesideAllOthers) {
   ASSERT_TRUE(resize_pool(2));
   hash_all(edges(), 1);
   hash_all(edges(), 3);
+}
+
+TEST_P(EveryKernel, HashesLargeMessagesThatStartAtTheSamePlace) {
+  for (const unsigned workers : {1U, 2U}) {
+    ASSERT_TRUE(resize_pool(workers));
+    hash_all(large(), 2);
+  }
 }
 
 std::string plan_name(const ::testing::TestParamInfo<unsigned>& info) {
@@ -395,7 +413,7 @@ TEST(LanesToTake, PrefersFullLanesAndARestWhereTheRatesSaySo) {
   const auto rates = [&](double few, double ten, double full) {
     for (unsigned n = 0; n <= kMaxLanes; ++n) plan.rate[n] = n < 5 ? few : n < 16 ? ten : full;
   };
-  rates(2.6, 2.7, 4.2);  // Sapphire Rapids: pairs up to ten, then sixteen lanes
+  rates(2.6, 2.7, 4.2);  // full lanes far ahead of all others
   {
     const ScopedPlan scoped(plan);
     EXPECT_EQ(sha256_group().lanes_to_take(20, 2), 16U) << "16 + 4 beats 10 + 10";
