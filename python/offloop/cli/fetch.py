@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,32 +98,23 @@ async def _fetch(plan: _Plan) -> int:
     # Imported here: --help and wrong command lines need none of it.
     from offloop.cli import listing
     from offloop.cli.fetch_output import Output
-    from offloop.cli.interruptible import Interrupted, interruptible
+    from offloop.cli.listing_run import ListingRun
     from offloop.cli.record import Record
 
     source = listing.from_arguments(plan.urls) if plan.from_path is None else listing.FileListing(plan.from_path)
     output: Output[Record] = Output(as_json=plan.as_json, sums_path=plan.sums_path)
-    started = time.monotonic()
-    interrupted = False
-    try:
-        await interruptible(_run(plan, aiter(source), output))
-    except Interrupted:
-        interrupted = True
-    finally:
-        output.close()
-    if not plan.quiet:
-        from offloop.cli.fetch_screen import print_summary, print_table
-
-        if plan.table:
-            print_table(output.tally)
-            sys.stdout.flush()
-        print_summary(output.tally, time.monotonic() - started, interrupted=interrupted)
-    if interrupted:
-        return exit_codes.INTERRUPTED
-    return _exit_code(output.tally.ok, output.tally.done, plan.min_success)
+    shown = ListingRun(output, plan.quiet, plan.table, _print_table)
+    interrupted = await shown.run(_run(plan, aiter(source), shown))
+    return interrupted or _exit_code(output.tally.ok, output.tally.done, plan.min_success)
 
 
-async def _run(plan: _Plan, batches: Any, output: Any) -> None:
+def _print_table(tally: Any) -> None:
+    from offloop.cli.fetch_screen import print_table
+
+    print_table(tally)
+
+
+async def _run(plan: _Plan, batches: Any, shown: Any) -> None:
     from offloop.cli.fetch_engine import FetchEngine
     from offloop.cli.in_order import InOrder
     from offloop.cli.seen import Seen
@@ -136,21 +125,13 @@ async def _run(plan: _Plan, batches: Any, output: Any) -> None:
     except (ValueError, TypeError) as error:
         raise click.UsageError(str(error)) from error
     seen = Seen()
-    ordered = InOrder(output.write)
+    ordered = InOrder(shown.output.write)
     try:
         async with fetcher:
             window = plan.fetcher_options["max_concurrent"] + _READY_AHEAD
             engine = FetchEngine(fetcher, ordered.push, window, seen)
-            # On one terminal the bar would be drawn across the lines.
-            lines_on_terminal = not plan.table and sys.stdout.isatty()
-            if plan.quiet or lines_on_terminal or not sys.stderr.isatty():
+            with shown.bar(len(plan.urls) if plan.from_path is None else None):
                 await engine.run(batches)
-            else:
-                from offloop.cli.fetch_screen import ProgressBar
-
-                total = len(plan.urls) if plan.from_path is None else None
-                with ProgressBar(output.tally, total, enabled=True):
-                    await engine.run(batches)
     finally:
         ordered.finish()
         seen.close()

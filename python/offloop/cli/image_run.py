@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +13,6 @@ import click
 from offloop import image
 from offloop.cli import exit_codes, listing
 from offloop.cli.fetch_output import Output
-from offloop.cli.fetch_screen import ProgressBar, print_summary
 from offloop.cli.image_engine import ImageEngine
 from offloop.cli.image_names import is_url
 from offloop.cli.image_place import Place, unwritable
@@ -24,7 +20,7 @@ from offloop.cli.image_record import ImageRecord
 from offloop.cli.image_screen import print_table
 from offloop.cli.image_sources import sources
 from offloop.cli.in_order import InOrder
-from offloop.cli.interruptible import Interrupted, interruptible
+from offloop.cli.listing_run import ListingRun
 from offloop.fetch import Fetcher
 
 # A page of this many of the largest cells is 40 megapixels; more would not be looked at.
@@ -86,26 +82,17 @@ async def _resize(plan: Plan, pipeline: image.Pipeline) -> int:
     given = listing.from_arguments(plan.sources) if plan.from_path is None else listing.FileListing(plan.from_path)
     output: Output[ImageRecord] = Output(as_json=plan.as_json, sums_path=plan.sums_path)
     place = Place(plan.folder, overwrite=plan.overwrite)
-    started = time.monotonic()
-    interrupted = False
+    shown = ListingRun(output, plan.quiet, plan.table, print_table)
     try:
-        await interruptible(_work(plan, pipeline, aiter(given), place, output))
-    except Interrupted:
-        interrupted = True
+        interrupted = await shown.run(_work(plan, pipeline, aiter(given), place, shown))
     finally:
-        output.close()
         await place.close()
-    if not plan.quiet:
-        if plan.table:
-            print_table(output.tally)
-            sys.stdout.flush()
-        print_summary(output.tally, time.monotonic() - started, interrupted=interrupted)
-    if interrupted:
-        return exit_codes.INTERRUPTED
-    return exit_codes.SOME_FAILED if output.tally.failed else exit_codes.ALL_OK
+    return interrupted or (exit_codes.SOME_FAILED if output.tally.failed else exit_codes.ALL_OK)
 
 
-async def _work(plan: Plan, pipeline: image.Pipeline, listed: Any, place: Place, output: Output[ImageRecord]) -> None:
+async def _work(
+    plan: Plan, pipeline: image.Pipeline, listed: Any, place: Place, shown: ListingRun[ImageRecord]
+) -> None:
     sheet: list[str] = []
     cell = 1
 
@@ -115,20 +102,17 @@ async def _work(plan: Plan, pipeline: image.Pipeline, listed: Any, place: Place,
         if plan.sheet_path is not None and picture is not None and record.output and len(sheet) < SHEET_PICTURES:
             sheet.append(record.output)
             cell = min(max(cell, picture.width, picture.height), _LARGEST_CELL)
-        output.write(record)
+        shown.output.write(record)
 
     ordered: InOrder[ImageRecord] = InOrder(write)
     # Loaded with the first URL: without one there is no need for libcurl.
     fetchers: list[Fetcher] = []
     total = len(plan.sources) if plan.from_path is None and not any(map(os.path.isdir, plan.sources)) else None
-    # On one terminal the bar would be drawn across the lines.
-    lines_on_terminal = not plan.table and sys.stdout.isatty()
-    bar = not plan.quiet and not lines_on_terminal and sys.stderr.isatty()
     engine = ImageEngine(
         _starter(plan, pipeline, fetchers), place, ordered.push, plan.max_concurrent, plan.options.get("format")
     )
     try:
-        with ProgressBar(output.tally, total, enabled=True) if bar else nullcontext():
+        with shown.bar(total):
             await engine.run(sources(listed, place.is_ours))
     finally:
         ordered.finish()
