@@ -74,27 +74,20 @@ def _opened(path: str | os.PathLike[str]) -> TextIO:
 def _events(operations: Sequence[Operation], now_ns: int) -> Iterator[Event]:
     pid = os.getpid()
     rows = _Rows()
-    begun = {operation.number: _begun(operation) for operation in operations}
-    for operation in sorted(operations, key=lambda one: begun[one.number]):
-        for event in _of_one(operation, begun[operation.number], now_ns, rows):
+    for operation in sorted(operations, key=lambda one: one.started_ns):
+        for event in _of_one(operation, now_ns, rows):
             event["pid"] = pid
             yield event
 
 
-def _begun(operation: Operation) -> int:
-    """When it began to run; where nobody says it (transfers that failed), when it was taken."""
-    return operation.started_ns or operation.submitted_ns or operation.returned_ns or operation.called_ns
-
-
-def _of_one(operation: Operation, begun: int, now_ns: int, rows: _Rows) -> Iterator[Event]:
+def _of_one(operation: Operation, now_ns: int, rows: _Rows) -> Iterator[Event]:
     loop, args = operation.thread, _args(operation)
     returned = max(operation.returned_ns, operation.called_ns)
     if operation.outcome == "inline":
         yield _slice(operation.name, loop, operation.called_ns, returned, args)
         return
-    # One that was cancelled before it began never ran; a transfer that failed did, and does not say when it began.
-    begins = operation.started_ns != 0 or (operation.worker == 0 and operation.outcome != "cancelled")
-    ran = begins and operation.ended_ns != 0 and operation.delivered_ns != 0
+    # What ended in the queue never ran.
+    ran = operation.started_ns != 0 and operation.ended_ns != 0 and operation.delivered_ns != 0
     end = operation.delivered_ns or operation.ended_ns or now_ns
     span: Event = {"cat": "operation", "id": operation.number, "tid": loop}
     yield {"name": operation.name, "ph": "b", "ts": operation.called_ns, **span, "args": args}
@@ -105,6 +98,7 @@ def _of_one(operation: Operation, begun: int, now_ns: int, rows: _Rows) -> Itera
     flow: Event = {"name": operation.name, "cat": "flow", "id": operation.number}
     yield {**flow, "ph": "s", "ts": operation.called_ns, "tid": loop}
     if ran:
+        begun = operation.started_ns
         ended = max(operation.ended_ns, begun)
         track = rows.track(operation.worker, begun, ended)
         yield _slice(operation.name, track, begun, ended, args)

@@ -32,8 +32,8 @@ class JobCore : public Core {
 
  protected:
   virtual void request_cancel() noexcept = 0;
-  /// When the transfer got a free place, for the trace. Before publish().
-  void left_queue(const fetch::TransferInfo& info) noexcept { started_ns_ = submitted_ns_ + info.timings.queue_ns; }
+  /// The transfer got a free place, for the trace. Before publish(). [I/O thread]
+  void left_queue() noexcept { started_ns_ = runtime::now_ns(); }
   /// It waits for nothing before it begins. Behind set_sink().
   void begins_at_once() noexcept { started_ns_ = submitted_ns_; }
 
@@ -94,8 +94,8 @@ class GetCore final : public JobCore, private fetch::CollectJob {
 
  private:
   void request_cancel() noexcept override { CollectJob::cancel(); }
+  void on_started() noexcept override { left_queue(); }
   void ended(Result<fetch::CollectedBody> result) noexcept override {
-    if (result.ok()) left_queue(result.value().info);
     result_.emplace(std::move(result));
     publish();
   }
@@ -126,8 +126,8 @@ class HashCore final : public JobCore, private pipeline::FetchHashJob {
 
  private:
   void request_cancel() noexcept override { FetchHashJob::cancel(); }
+  void on_started() noexcept override { left_queue(); }
   void ended(Result<pipeline::HashedBody> result) noexcept override {
-    if (result.ok()) left_queue(result.value().info);
     result_.emplace(std::move(result));
     publish();
   }
@@ -155,8 +155,8 @@ class StreamFileCore final : public JobCore, private pipeline::FetchFileJob {
 
  private:
   void request_cancel() noexcept override { FetchFileJob::cancel(); }
+  void on_started() noexcept override { left_queue(); }
   void ended(Result<fetch::TransferInfo> result) noexcept override {
-    if (result.ok()) left_queue(result.value());
     result_.emplace(std::move(result));
     publish();
   }
@@ -206,8 +206,8 @@ class StreamCallbackCore final : public JobCore, private pipeline::StreamJob {
     chunk_sink_->accept(item, item);
   }
 
+  void on_started() noexcept override { left_queue(); }
   void on_end(Result<fetch::TransferInfo> result) noexcept override {  // [I/O thread]
-    if (result.ok()) left_queue(result.value());
     result_.emplace(out_of_memory_
                         ? Result<fetch::TransferInfo>(Error(ErrorCode::kOutOfMemory, "out of memory for a chunk"))
                         : std::move(result));

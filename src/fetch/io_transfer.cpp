@@ -62,6 +62,7 @@ void IoThread::begin(Transfer* t) {
     t->started_at = now;
     t->deadline = t->timeout == Clock::duration::max() ? Clock::time_point::max() : now + t->timeout;
     t->url = t->first_url;
+    t->consumer->on_started();
   } else if (t->deadline != Clock::time_point::max()) {
     t->deadline += waited;  // a redirect that had to queue for its new host: waiting for ourselves does not count
   }

@@ -52,9 +52,12 @@ Result<Unit> PictureJob::start_url(fetch::Fetcher& fetcher, fetch::Request reque
   return body_->start(fetcher, request);
 }
 
+void PictureJob::Body::on_started() noexcept {
+  owner.transfer_started_ns_ = runtime::now_ns();
+}
+
 void PictureJob::body_came(Result<fetch::CollectedBody> result) noexcept {
   if (!result.ok()) return ended(std::move(result).error());
-  transfer_started_ns_ = runtime::now_ns() - result.value().info.timings.total_ns;
   fetched_ = std::move(result.value().body);
   data_ = fetched_.span();
   Result<Unit> submitted = submit();

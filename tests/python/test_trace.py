@@ -20,6 +20,7 @@ from conftest import LOOP_KINDS, TASK_KINDS
 
 import offloop
 from offloop import hashing, image
+from offloop.fetch import Fetcher
 from offloop.testing import Origin, spin
 
 FORK_OPTIONS = ("-W", "ignore::DeprecationWarning")  # since 3.12 fork() warns of threads, whatever they do
@@ -190,6 +191,44 @@ async def test_a_picture_of_a_url_runs_from_the_start_of_its_transfer(origin: Or
     document = saved(trace, tmp_path)
     rows = {tracks(document)[run["tid"]].partition(",")[0] for run in slices(document, "resize")}
     assert rows == {"offloop transfers and files"}
+
+
+async def test_a_transfer_tells_when_it_got_a_free_place_however_it_ends(origin: Origin, tmp_path: Path) -> None:
+    async with Fetcher(max_concurrent=1) as fetcher:
+        with offloop.trace() as trace:
+            held = fetcher.get(origin.url("/delay/60"))
+            await until(lambda: fetcher.stats()["running"] == 1)
+            shrink = image.Pipeline().resize(width=8).to()
+            waiting = [
+                fetcher.get(origin.url("/status/404")),
+                fetcher.hash("http://127.0.0.1:1/"),
+                fetcher.stream(origin.url("/status/404"), tmp_path / "body"),
+                fetcher.stream(origin.url("/status/404"), lambda chunk: None),
+                shrink.run(origin.url("/status/404"), fetcher=fetcher),
+            ]
+            given_up = fetcher.get(origin.url("/bytes/10"))
+            given_up.cancel()
+            await until(lambda: fetcher.stats()["queued"] == len(waiting))
+            let_go = time.monotonic_ns()
+            held.cancel()
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+            await until(lambda: fetcher.stats()["running"] == 0)
+            await asyncio.sleep(0)
+    assert all(isinstance(outcome, offloop.FetchError) for outcome in outcomes)
+    first, *failed, cancelled = trace.operations()
+    assert (first.outcome, cancelled.outcome) == ("cancelled", "cancelled")
+    assert_in_order(first)
+    for operation in failed:
+        assert operation.outcome == "error"
+        assert_in_order(operation)
+        assert operation.submitted_ns <= let_go <= operation.started_ns  # in the queue until then
+    assert cancelled.started_ns == 0
+    document = saved(trace, tmp_path)
+    rows = tracks(document)
+    runs = {
+        run["args"]["operation"] for run in slices(document, "") if rows[run["tid"]].startswith("offloop transfers")
+    }
+    assert runs == {operation.number for operation in (first, *failed)}
 
 
 async def test_a_file_tells_when_a_reader_took_it_up(tmp_path: Path) -> None:

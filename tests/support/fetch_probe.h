@@ -23,7 +23,13 @@ class FetchProbe final : public fetch::BodyConsumer {
   std::function<fetch::Flow(ByteSpan)> decide;
   std::function<void()> when_done;
 
+  void on_started() override {
+    EXPECT_EQ(starts.fetch_add(1), 0) << "on_started twice";
+    EXPECT_EQ(dones.load(), 0) << "on_started after on_done";
+  }
+
   void on_response(const fetch::ResponseHead& head) override {
+    EXPECT_EQ(starts.load(), 1) << "on_response before on_started";
     EXPECT_EQ(responses.fetch_add(1), 0) << "on_response twice";
     EXPECT_EQ(dones.load(), 0) << "on_response after on_done";
     status = head.status;
@@ -44,6 +50,7 @@ class FetchProbe final : public fetch::BodyConsumer {
   void on_done(Result<fetch::TransferInfo> result) override {
     EXPECT_EQ(dones.fetch_add(1), 0) << "on_done twice";
     if (result) {
+      EXPECT_EQ(starts.load(), 1) << "success without on_started";
       info = std::move(result).value();
     } else {
       error = std::move(result).error();
@@ -66,6 +73,7 @@ class FetchProbe final : public fetch::BodyConsumer {
   std::optional<fetch::TransferInfo> info;
   Error error;
 
+  std::atomic<int> starts{0};
   std::atomic<int> responses{0};
   std::atomic<int> dones{0};
   Counter paused;

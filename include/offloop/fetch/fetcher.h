@@ -69,6 +69,9 @@ class BodyConsumer {
   /// under the Fetcher's lock: only store it. [thread of start()]
   virtual void on_accepted(TransferId id) { (void)id; }
 
+  /// Once, when it leaves the queue for a free place; never for one that ends in the queue. Must not throw.
+  virtual void on_started() {}
+
   /// At most once, after redirects. With fail_on_status a status of 400 or above comes here too, but no body follows.
   virtual void on_response(const ResponseHead& head) { (void)head; }
 

@@ -61,13 +61,14 @@ class PictureJob : private runtime::TaskWork, private runtime::Sink {
   /// When it was submitted to the pool and began there, and on which worker: of a URL's picture, once its body had
   /// come. To be read once it has ended. [any thread]
   [[nodiscard]] const runtime::Work& work() const noexcept { return *this; }
-  /// Monotonic: when a URL's transfer got a free place; 0 where none ended well. To be read once it has ended. [any
+  /// Monotonic: when a URL's transfer got a free place; 0 where none did. To be read once it has ended. [any
   /// thread]
   [[nodiscard]] std::int64_t transfer_started_ns() const noexcept { return transfer_started_ns_; }
 
  private:
   struct Body final : fetch::CollectJob {
     explicit Body(PictureJob& job) noexcept : owner(job) {}
+    void on_started() noexcept override;
     void ended(Result<fetch::CollectedBody> result) noexcept override { owner.body_came(std::move(result)); }
     PictureJob& owner;
   };

@@ -40,6 +40,7 @@ TEST(Cancel, AQueuedTransferNeverRuns) {
   const auto id = fetcher->start(get(server.url("/queued")), &queued);
   fetcher->cancel(id.value());
   EXPECT_EQ(queued.wait(), ErrorCode::kStopped);
+  EXPECT_EQ(queued.starts, 0);
   handler.go.open();
   EXPECT_EQ(first.wait(), ErrorCode::kOk);
   EXPECT_EQ(server.requests(), 1);

@@ -33,6 +33,7 @@ TEST(Redirects, AreFollowedToTheEndAndCounted) {
   ASSERT_TRUE(probe->info) << probe->error.message;
   EXPECT_EQ(probe->body, "here") << "and nothing of the redirects' own bodies";
   EXPECT_EQ(probe->info->redirects, 4U);
+  EXPECT_EQ(probe->starts, 1) << "one transfer, however many hops";
   EXPECT_EQ(probe->info->final_url, server.url("/end"));
   EXPECT_EQ(probe->final_url, server.url("/end"));
   EXPECT_EQ(server.connections(), 1);
