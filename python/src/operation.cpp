@@ -32,12 +32,24 @@ int operation_clear(PyObject* self) {
   return 0;
 }
 
-/// An error that nobody asked for is shown, as asyncio does for futures. Without the object itself: it is being freed.
+/// An error that nobody asked for is shown, as asyncio does for futures. Without the object itself: it may be being
+/// freed.
 void report_unseen_error(PyOperation* op) {
   const Ref details(
       Py_BuildValue("{s:s,s:O}", "message", "Operation exception was never retrieved", "exception", op->value));
   const Ref handled(details ? PyObject_CallMethod(op->loop, "call_exception_handler", "O", details.get()) : nullptr);
   if (!handled) report_unraisable("an offloop operation whose exception was never retrieved");
+}
+
+/// Called by the garbage collector before it takes anything of the garbage apart: the loop, which may be part of it,
+/// still has its exception handler. Otherwise by the deallocation.
+void operation_finalize(PyObject* self) {
+  PyOperation* op = as_operation(self);
+  if (op->state != OpState::kError || !op->log_error) return;
+  op->log_error = false;
+  PyObject* exception = take_exception();
+  report_unseen_error(op);
+  if (exception != nullptr) restore_exception(exception);
 }
 
 void operation_dealloc(PyObject* self) {
@@ -55,11 +67,8 @@ void operation_dealloc(PyObject* self) {
     if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "operation '%s' was never awaited", op->name) < 0)
       report_unraisable("an offloop operation that was never awaited");
     if (exception != nullptr) restore_exception(exception);
-  } else if (op->state == OpState::kError && op->log_error) {
-    PyObject* exception = take_exception();
-    report_unseen_error(op);
-    if (exception != nullptr) restore_exception(exception);
   }
+  operation_finalize(self);
   operation_clear(self);
   Py_CLEAR(op->value);
   Py_CLEAR(op->loop);
@@ -79,6 +88,7 @@ constexpr const char* kDoc =
     "Not thread-safe, as asyncio's futures: use it on its loop's thread. Dropping the last reference cancels it.";
 
 PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(operation_dealloc)},
+                        {Py_tp_finalize, reinterpret_cast<void*>(operation_finalize)},
                         {Py_tp_traverse, reinterpret_cast<void*>(operation_traverse)},
                         {Py_tp_clear, reinterpret_cast<void*>(operation_clear)},
                         {Py_tp_repr, reinterpret_cast<void*>(operation_repr)},

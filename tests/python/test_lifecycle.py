@@ -16,11 +16,13 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bridge_helpers import PROGRAMS, assert_clean, run_program
+from bridge_helpers import PROGRAMS, assert_clean, run_program, until
 
 import offloop
+from offloop import hashing
 
 # A program that ends within 2 s of its own work did not wait for the gigabytes in flight, which take tens of seconds.
 SOON_S = 10.0
@@ -241,3 +243,35 @@ def test_a_loop_that_refers_to_its_own_operation_is_collected(payload: bytes, ca
     del loop
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_a_loop_that_is_collected_with_an_error_that_nobody_retrieved_is_still_whole_when_it_is_told(kind: str) -> None:
+    reports: list[tuple[str, bool]] = []
+    unraisable: list[Any] = []
+
+    async def fail() -> offloop.Operation[bytes]:
+        operation = hashing.file_digest("/nowhere")
+        await until(operation.done)
+        return operation
+
+    loop = new_loop(kind)
+    loop.set_exception_handler(lambda loop, report: reports.append((report["message"], loop.is_closed())))
+    loop.cycle = loop.run_until_complete(fail())  # type: ignore[attr-defined]
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert gone() is None
+    assert reports == [("Operation exception was never retrieved", True)]
+    assert unraisable == []
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    if kind == "uvloop":
+        return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
+    return asyncio.new_event_loop()

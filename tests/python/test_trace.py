@@ -196,7 +196,7 @@ async def test_a_picture_of_a_url_runs_from_the_start_of_its_transfer(origin: Or
 async def test_a_transfer_tells_when_it_got_a_free_place_however_it_ends(origin: Origin, tmp_path: Path) -> None:
     async with Fetcher(max_concurrent=1) as fetcher:
         with offloop.trace() as trace:
-            held = fetcher.get(origin.url("/delay/60"))
+            held = fetcher.get(origin.url("/hang"))
             await until(lambda: fetcher.stats()["running"] == 1)
             shrink = image.Pipeline().resize(width=8).to()
             waiting = [
