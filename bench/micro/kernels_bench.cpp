@@ -2,6 +2,8 @@
 //
 //   kernel/<name>/<streams>/<bytes>   one kernel, so many streams of so many bytes; idle lanes cost like used ones
 //   plan/<mode>/<streams>/<bytes>     what OFFLOOP_CPU=<mode> runs
+//   cold/<name>/<bytes>               one kernel with all its lanes, on 128 MiB of messages in turn: none is in the
+//                                     core's own caches; openssl_evp_cold/<bytes> likewise
 //   alternate/<wide>/<narrow>         one call of each in turn; must cost what the two cost alone ("alone_ns" beside
 //   "pair_ns") openssl_evp/<bytes>               EVP_Digest, one message after the other: what hashlib does
 //
@@ -13,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -102,6 +105,36 @@ void run_openssl(benchmark::State& state, std::size_t bytes) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
 }
 
+constexpr std::size_t kColdBytes = 128U << 20U;
+
+void run_cold(benchmark::State& state, Kernel kernel, std::size_t bytes) {
+  const ScopedPlan scoped(kernel);
+  const unsigned lanes = kernel_info(kernel).lanes;
+  std::deque<Streams> sets;
+  for (std::size_t made = 0; made < kColdBytes; made += lanes * bytes) {
+    if (!sets.emplace_back(lanes, bytes).check()) return state.SkipWithError("wrong digest");
+  }
+  std::size_t next = 0;
+  for (auto _ : state) {
+    sets[next].compress();
+    if (++next == sets.size()) next = 0;
+  }
+  for (const Streams& streams : sets) benchmark::DoNotOptimize(streams.consume());
+  state.SetBytesProcessed(state.iterations() * sets[0].total_bytes());
+}
+
+void run_openssl_cold(benchmark::State& state, std::size_t bytes) {
+  const std::vector<std::vector<std::uint8_t>> messages(kColdBytes / bytes, std::vector<std::uint8_t>(bytes, 'x'));
+  std::size_t next = 0;
+  std::uint8_t digest[32];
+  for (auto _ : state) {
+    EVP_Digest(messages[next].data(), bytes, digest, nullptr, EVP_sha256(), nullptr);
+    benchmark::DoNotOptimize(digest);
+    if (++next == messages.size()) next = 0;
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
+}
+
 Plan only(Kernel kernel) {
   return (ScopedPlan(kernel), current_plan());
 }
@@ -172,6 +205,15 @@ int register_all() {
             std::string("plan/") + cpu_mode_name(mode) + "/" + std::to_string(n) + "/" + size_name(bytes);
         benchmark::RegisterBenchmark(name.c_str(), run_plan, make_plan(mode, cpu, rates_of(cpu)), n, bytes);
       }
+    }
+  }
+  for (const std::size_t bytes : {std::size_t{1024}, std::size_t{10240}, std::size_t{1048576}}) {
+    benchmark::RegisterBenchmark(("openssl_evp_cold/" + size_name(bytes)).c_str(), run_openssl_cold, bytes);
+    for (unsigned k = 0; k < kKernelCount; ++k) {
+      const auto kernel = static_cast<Kernel>(k);
+      if (!kernel_supported(kernel, cpu)) continue;
+      const std::string name = "cold/" + without_spaces(kernel_info(kernel).name) + "/" + size_name(bytes);
+      benchmark::RegisterBenchmark(name.c_str(), run_cold, kernel, bytes);
     }
   }
   for (const Kernel wide : {Kernel::kAvx2x8, Kernel::kAvx512x8, Kernel::kAvx512x16}) {

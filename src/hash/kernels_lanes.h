@@ -13,15 +13,39 @@
 
 namespace offloop::hash {
 
-/// Asks for what each stream is read at `offset`. Two blocks ahead (measured from one to six on Zen 5): eight or
-/// sixteen streams are more than the CPU's own prefetchers follow, and a message of a kilobyte has ended before they
-/// have begun. 20,000 of those took a fifth less time, messages of 100 KB and more a tenth. Past the end of a message
-/// it asks in vain.
+/// How many blocks ahead each stream's data is asked for, so that all streams together have some 16 to 32 cache lines
+/// on their way. Measured from none to 32 blocks for each number of streams, on messages that are in no cache
+/// (docs/design/hash-kernels.md).
 template <int kStreams>
-OFFLOOP_INLINE void prefetch(const std::uint8_t* const* data, std::size_t offset) {
-  for (int i = 0; i < kStreams; ++i) __builtin_prefetch(data[i] + offset);
-}
-inline constexpr std::size_t kPrefetchAhead = 2 * kSha256BlockBytes;
+inline constexpr std::size_t kBlocksAhead = kStreams == 1   ? 16
+                                            : kStreams == 2 ? 8
+                                            : kStreams <= 8 ? 4
+                                                            : 2;
+
+/// Asks the memory for blocks before they are read: one stream is too short for the CPU's own prefetchers to see it
+/// coming (they begin anew in each page), and eight or sixteen are more than they follow. Never past the last block,
+/// where somebody else's data is.
+template <int kStreams>
+class Prefetch {
+ public:
+  OFFLOOP_INLINE Prefetch(const std::uint8_t* const* data, std::size_t blocks)
+      : data_(data), last_((blocks - 1) * kSha256BlockBytes) {
+    for (std::size_t offset = kSha256BlockBytes; offset < kAhead; offset += kSha256BlockBytes) ask(offset);
+  }
+  /// For the block that is read when the one at `offset` and those that have been asked for are done.
+  OFFLOOP_INLINE void behind(std::size_t offset) const { ask(offset + kAhead); }
+
+ private:
+  static constexpr std::size_t kAhead = kBlocksAhead<kStreams> * kSha256BlockBytes;
+
+  OFFLOOP_INLINE void ask(std::size_t offset) const {
+    const std::size_t at = offset < last_ ? offset : last_;
+    for (int i = 0; i < kStreams; ++i) __builtin_prefetch(data_[i] + at);
+  }
+
+  const std::uint8_t* const* data_;
+  std::size_t last_;
+};
 
 template <class V, class Reg = typename V::Reg>
 OFFLOOP_INLINE void lanes_round(Reg a, Reg b, Reg c, Reg& d, Reg e, Reg f, Reg g, Reg& h, Reg w,
@@ -57,12 +81,12 @@ template <class V>
 OFFLOOP_INLINE void sha256_lanes(std::uint32_t* const* states, const std::uint8_t* const* data, std::size_t blocks) {
   using Reg = typename V::Reg;
   Reg s[8];
-  prefetch<V::kStreams>(data, kSha256BlockBytes);
+  const Prefetch<V::kStreams> prefetch(data, blocks);
   V::load_state(states, s);
   for (std::size_t offset = 0; blocks != 0; --blocks, offset += kSha256BlockBytes) {
     Reg w[16];
     V::load_block(data, offset, w);
-    prefetch<V::kStreams>(data, offset + kPrefetchAhead);
+    prefetch.behind(offset);
     Reg a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
     // All 64 rounds in a row: as a loop, the schedule words travel through memory at its seams (15 % slower on Zen 4).
     const std::uint32_t* k = kSha256K;

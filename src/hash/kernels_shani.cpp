@@ -55,6 +55,7 @@ OFFLOOP_INLINE void four_rounds(State* state, __m128i (*m)[4]) {
 
 template <int kStreams>
 OFFLOOP_INLINE void compress(std::uint32_t* const* states, const std::uint8_t* const* data, std::size_t blocks) {
+  const Prefetch<kStreams> prefetch(data, blocks);
   const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
   State state[kStreams];
   for (int s = 0; s < kStreams; ++s) state[s] = load_state(states[s]);
@@ -65,7 +66,7 @@ OFFLOOP_INLINE void compress(std::uint32_t* const* states, const std::uint8_t* c
       before[s] = state[s];
       for (int i = 0; i < 4; ++i) m[s][i] = _mm_shuffle_epi8(load(data[s] + offset + 16 * i), swap);
     }
-    prefetch<kStreams>(data, offset + kPrefetchAhead);
+    prefetch.behind(offset);
     four_rounds<0, kStreams>(state, m), four_rounds<1, kStreams>(state, m);
     four_rounds<2, kStreams>(state, m), four_rounds<3, kStreams>(state, m);
     four_rounds<4, kStreams>(state, m), four_rounds<5, kStreams>(state, m);
