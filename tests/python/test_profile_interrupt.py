@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def test_one_sent_to_us_alone_is_handed_on(tmp_path: Path) -> None:
 
 def test_one_of_a_terminal_comes_once_to_the_command(tmp_path: Path) -> None:
     profiler = Profiler(tmp_path, tools=False)  # py-spy stops the command now and then: two signals become one
-    child, terminal = pty.fork()
+    with warnings.catch_warnings():  # the pool of an earlier test may have threads; the child only executes
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child, terminal = pty.fork()
     if child == 0:
         os.execve(sys.executable, profiler.line("--", *COUNTS), profiler.environment)
     said = b""
