@@ -35,7 +35,7 @@ OFFLOOP_INLINE void store_state(std::uint32_t* words, State s) {
 
 /// Rounds 4i..4i+3 of every stream, and the four schedule words 16 rounds on where they are needed. m[s] holds the
 /// latest 16.
-template <int kI, int kStreams>
+template <std::size_t kI, int kStreams>
 OFFLOOP_INLINE void four_rounds(State* state, __m128i (*m)[4]) {
   const __m128i k = load(kSha256K + kI * 4);
   __m128i wk[kStreams];
@@ -64,7 +64,7 @@ OFFLOOP_INLINE void compress(std::uint32_t* const* states, const std::uint8_t* c
     __m128i m[kStreams][4];
     for (int s = 0; s < kStreams; ++s) {
       before[s] = state[s];
-      for (int i = 0; i < 4; ++i) m[s][i] = _mm_shuffle_epi8(load(data[s] + offset + 16 * i), swap);
+      for (std::size_t i = 0; i < 4; ++i) m[s][i] = _mm_shuffle_epi8(load(data[s] + offset + 16 * i), swap);
     }
     prefetch.behind(offset);
     four_rounds<0, kStreams>(state, m), four_rounds<1, kStreams>(state, m);
