@@ -15,7 +15,7 @@ namespace offloop::hash {
 
 /// How many blocks ahead each stream's data is asked for, so that all streams together have some 16 to 32 cache lines
 /// on their way. Measured from none to 32 blocks for each number of streams, on messages that are in no cache
-/// (docs/design/hash-kernels.md).
+/// of the core (docs/design/hash-kernels.md).
 template <int kStreams>
 inline constexpr std::size_t kBlocksAhead = kStreams == 1   ? 16
                                             : kStreams == 2 ? 8
@@ -30,7 +30,8 @@ class Prefetch {
  public:
   OFFLOOP_INLINE Prefetch(const std::uint8_t* const* data, std::size_t blocks)
       : data_(data), last_((blocks - 1) * kSha256BlockBytes) {
-    for (std::size_t offset = kSha256BlockBytes; offset < kAhead; offset += kSha256BlockBytes) ask(offset);
+    for (std::size_t offset = kSha256BlockBytes; offset < kAhead && offset <= last_; offset += kSha256BlockBytes)
+      ask(offset);
   }
   /// For the block that is read when the one at `offset` and those that have been asked for are done.
   OFFLOOP_INLINE void behind(std::size_t offset) const { ask(offset + kAhead); }

@@ -18,9 +18,9 @@ constexpr CpuRates kZen5 = {"Zen 5", {0.54, 2.19, 3.29, 1.95, 3.60, 6.90, 0, 0, 
 constexpr CpuRates kZen3 = {"Zen 3", {0.21, 1.55, 2.75, 1.2, 0, 0, 0, 0, 0}};
 // Zen 1 and 2: shani1 published (minio/sha256-simd, Ryzen 2700X 1.98), the rest estimated from Zen 3.
 constexpr CpuRates kZen = {"Zen 1-2", {0.25, 1.95, 3.3, 1.0, 0, 0, 0, 0, 0}};
-// Intel's server CPUs with AVX-512 and SHA-NI: measured on one of AMX's generations at 2.6 GHz and more (its hypervisor
+// Intel's CPUs with AVX-512 and SHA-NI: measured on one of AMX's generations at 2.6 GHz and more (its hypervisor
 // hides the model); the prototype of this design had the same shani1 and shani2 and 4.0 to 4.4 for x16 on Sapphire
-// Rapids. Ice Lake to Granite Rapids have the same vector units.
+// Rapids. Ice Lake to Granite Rapids, and their siblings for clients, have the same vector units.
 constexpr CpuRates kSapphireRapids = {"Sapphire Rapids", {0.35, 1.98, 2.65, 1.80, 3.52, 4.65, 0, 0, 0}};
 // Intel with AVX-512 and without SHA-NI, Skylake-SP to Cooper Lake: x16 published (minio/sha256-simd, 3.5 at 3.0 GHz).
 constexpr CpuRates kSkylakeServer = {"Skylake server", {0.33, 0, 0, 1.2, 2.5, 3.5, 0, 0, 0}};
@@ -30,6 +30,8 @@ constexpr CpuRates kGenericX86 = {"generic x86", {0.35, 1.8, 2.6, 1.3, 2.8, 3.5,
 constexpr CpuRates kGenericArm = {"generic aarch64", {0.35, 0, 0, 0, 0, 0, 0.55, 1.6, 2.0}};
 
 const CpuRates& rates_of_intel(const CpuFeatures& cpu) noexcept {
+  // Ice Lake and later, of servers and clients, whatever model a hypervisor says.
+  if (cpu.avx512 && cpu.sha_ni) return kSapphireRapids;
   if (cpu.family != 6) return kGenericX86;
   switch (cpu.model) {
     case 0x6a:  // Ice Lake-SP
@@ -41,8 +43,8 @@ const CpuRates& rates_of_intel(const CpuFeatures& cpu) noexcept {
       return kSapphireRapids;
     case 0x55:  // Skylake-SP, Cascade Lake, Cooper Lake
       return kSkylakeServer;
-    default:  // a newer one, or a hypervisor that says otherwise
-      return cpu.avx512 && cpu.sha_ni ? kSapphireRapids : kGenericX86;
+    default:
+      return kGenericX86;
   }
 }
 

@@ -20,10 +20,9 @@ using runtime::Quantum;
 constexpr std::size_t kBlockBytes = kSha256BlockBytes;
 /// 64 KiB a stream: 16 to 33 us in one lane set, so that a new stream waits no longer than that for a lane.
 constexpr std::size_t kQuantumBlocks = 1024;
-/// Below, streams that share a set of the cache find room in its eight or twelve ways, the next blocks' lines included.
+/// Up to eight streams that are read in step find room in one set of the cache, the next blocks' lines included.
 constexpr unsigned kSpreadFromLanes = 9;
-/// 128 KiB: what 120 blocks hashed alone cost (4 us) is less than what is won (5 % of all sixteen) from about 100 KB
-/// on.
+/// 128 KiB: at 100 KB nothing was won, the blocks that are hashed alone cost as much (docs/design/hash-lanes.md).
 constexpr std::size_t kSpreadFromBlocks = 2048;
 
 /// A stream while it is in a lane: the blocks it has next, from its span or from its padded end.
@@ -106,11 +105,11 @@ class LaneSet {
  private:
   void load_new() noexcept {
     for (; loaded_ < q_.count; ++loaded_) lane_[loaded_]->load(static_cast<Sha256Work&>(*q_.works[loaded_]));
-    if (loaded_ >= kSpreadFromLanes) spread();
+    if (kernel_info(current_plan().take[loaded_]).lanes >= kSpreadFromLanes) spread();
   }
 
-  /// No two large streams are read in one set of the cache: those that would be are hashed a few blocks ahead, alone.
-  /// They stay apart, since all lanes go forward alike.
+  /// For kernels that read so many in step: no two large streams are read in one set of the cache: those that would be
+  /// are hashed a few blocks ahead, alone. They stay apart, since all lanes go forward alike.
   void spread() noexcept {
     Lane* large[kMaxLanes];
     const std::uint8_t* data[kMaxLanes];

@@ -101,6 +101,7 @@ class StreamSink final : public runtime::Sink {
  public:
   void accept(runtime::PortItem* first, runtime::PortItem*) noexcept override {
     const std::lock_guard lock(mutex_);
+    ++batches_;
     for (; first != nullptr; first = first->next) ++ended_;
     changed_.notify_all();
   }
@@ -112,11 +113,17 @@ class StreamSink final : public runtime::Sink {
     const std::lock_guard lock(mutex_);
     return ended_;
   }
+  /// How many times accept() was called: streams that end in the same step come together.
+  [[nodiscard]] std::size_t batches() const {
+    const std::lock_guard lock(mutex_);
+    return batches_;
+  }
 
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t ended_ = 0;
+  std::size_t batches_ = 0;
 };
 
 /// Remembers what a PieceStream told.

@@ -18,7 +18,7 @@ Row = TypeVar("Row", bound=Outcome)
 
 @dataclass(frozen=True, slots=True)
 class ListingRun(Generic[Row]):
-    """What is shown of one run. What draws on the terminal is loaded when it is needed: with `quiet` never."""
+    """What is shown of one run. The bar and the summary are loaded when they are needed: with `quiet` never."""
 
     output: Output[Row]
     quiet: bool

@@ -111,9 +111,11 @@ TEST(AutoPlan, OnSapphireRapidsIsPairsForFewAndWiderLanesForMany) {
   for (unsigned n = 11; n <= 16; ++n) EXPECT_EQ(plan.take[n], Kernel::kAvx512x16) << n;
 }
 
-TEST(AutoPlan, AnIntelCpuOfAnUnknownModelIsKnownByItsInstructions) {
+TEST(AutoPlan, AnIntelCpuWithAvx512AndShaExtensionsIsKnownByThem) {
   CpuFeatures cpu = cpu_with(true, true, true);
-  cpu.model = 0xa7;
+  cpu.model = 0xff;
+  EXPECT_STREQ(rates_of(cpu).name, "Sapphire Rapids");
+  cpu.family = 19;
   EXPECT_STREQ(rates_of(cpu).name, "Sapphire Rapids");
   cpu.sha_ni = false;
   EXPECT_STREQ(rates_of(cpu).name, "generic x86");

@@ -159,6 +159,35 @@ std::string plan_name(const ::testing::TestParamInfo<unsigned>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Plans, EveryKernel, ::testing::Range(0U, kKernelCount + 1), plan_name);
 
+/// In how many steps sixteen equal messages at the same place end that one worker has taken together.
+std::size_t steps_of_the_ends(std::size_t bytes, Kernel kernel) {
+  EXPECT_TRUE(pool_comes_to_rest());
+  const ScopedPlan plan(kernel);
+  const Messages messages(std::vector<std::size_t>(kMaxLanes, bytes), 0);
+  std::deque<Sha256Work> works(messages.size());
+  StreamSink sink;
+  {
+    const BusyWorkers busy;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].set_message(messages[i], sha256_group());
+      works[i].sink = &sink;
+      EXPECT_TRUE(Pool::instance()->submit(&works[i]));
+    }
+  }
+  EXPECT_TRUE(sink.wait_for(works.size()));
+  for (std::size_t i = 0; i < works.size(); ++i) EXPECT_EQ(works[i].digest.hex(), messages.answer(i));
+  EXPECT_TRUE(pool_comes_to_rest());
+  return sink.batches();
+}
+
+TEST(Lanes, LargeStreamsAtTheSamePlaceAreReadApartWhereOneKernelReadsAllInStep) {
+  ASSERT_TRUE(resize_pool(1));
+  if (!kernel_supported(Kernel::kAvx512x16, cpu_choice().cpu)) GTEST_SKIP() << "no kernel reads so many";
+  EXPECT_EQ(steps_of_the_ends(3 * kQuantumBytes, Kernel::kAvx512x16), kMaxLanes) << "each a block later than another";
+  EXPECT_EQ(steps_of_the_ends(kQuantumBytes, Kernel::kAvx512x16), 1U) << "too short to be worth it";
+  EXPECT_EQ(steps_of_the_ends(3 * kQuantumBytes, Kernel::kAvx512x8), 1U) << "eight find room";
+}
+
 TEST(Lanes, APaddedEndOfTwoBlocksMayBeCutByTheQuantum) {
   ASSERT_TRUE(resize_pool(1));
   const std::size_t full = kQuantumBytes - 64;  // one block of the quantum is left for a tail of two
